@@ -1,0 +1,52 @@
+package cgi
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// ErrorLog writes what the children of one app print to their standard error
+// to the log: by lines, with the app's name and the child's pid, and no more
+// than Lines of them in Per. What is left out is counted and said.
+type ErrorLog struct {
+	App   string
+	Log   *slog.Logger
+	Lines int // 0: no limit
+	Per   time.Duration
+
+	mu    sync.Mutex
+	since time.Time
+	count int
+}
+
+// For returns the cutter for one child.
+func (e *ErrorLog) For(pid int) *Lines {
+	return &Lines{Emit: func(line []byte) { e.line(pid, line) }}
+}
+
+func (e *ErrorLog) line(pid int, line []byte) {
+	ok, left := e.admit(time.Now())
+	if left > 0 {
+		e.Log.Warn("lines of standard error were left out", "app", e.App, "lines", left)
+	}
+	if ok {
+		e.Log.Warn("stderr", "app", e.App, "pid", pid, "line", string(line))
+	}
+}
+
+// admit counts a line; left is how many were left out before the window that
+// begins with this one.
+func (e *ErrorLog) admit(now time.Time) (ok bool, left int) {
+	if e.Lines <= 0 {
+		return true, 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now.Sub(e.since) >= e.Per {
+		left = max(0, e.count-e.Lines)
+		e.since, e.count = now, 0
+	}
+	e.count++
+	return e.count <= e.Lines, left
+}
