@@ -1,0 +1,266 @@
+package spawner
+
+import (
+	"container/list"
+	"context"
+	"sync"
+	"time"
+)
+
+// LedgerOptions are the bounds of a Ledger.
+type LedgerOptions struct {
+	Queue        int           // requests that may wait
+	QueueTimeout time.Duration // how long one may; 0 is no bound
+	Slots        []SlotOptions
+	// Spread takes turns between equally busy slots. Otherwise the one that
+	// was used last is preferred: its caches are warm, and the others may
+	// idle away.
+	Spread bool
+}
+
+// SlotOptions say what one slot can take.
+type SlotOptions struct {
+	Connections int // requests at once; 0 is 1
+	Weight      int // a slot of weight 2 gets twice as many; 0 is 1
+}
+
+// NewLedger returns a Ledger for one process. Its slots begin as Absent.
+func NewLedger(o LedgerOptions) Ledger {
+	l := &local{opt: o, slots: make([]slot, len(o.Slots))}
+	for i, s := range o.Slots {
+		l.slots[i].max = max(1, s.Connections)
+		l.slots[i].weight = max(1, s.Weight)
+	}
+	return l
+}
+
+type local struct {
+	opt LedgerOptions
+
+	mu      sync.Mutex
+	slots   []slot
+	waiters list.List // of *waiter
+	clock   uint64    // counts releases, for the order of use
+	served  uint64
+	refused uint64
+}
+
+type slot struct {
+	state       State
+	pid         int
+	max, weight int
+	claims      int
+	finishing   bool
+	used        uint64 // clock of the last release
+	requests    uint64
+}
+
+type waiter struct {
+	avoid   int
+	granted chan Claim // buffered; closed without a claim: no child
+}
+
+func (l *local) Claim(ctx context.Context, avoid int) (Claim, error) {
+	l.mu.Lock()
+	if l.waiters.Len() == 0 {
+		if i := l.pick(avoid); i >= 0 {
+			c := l.grant(i)
+			l.mu.Unlock()
+			return c, nil
+		}
+	}
+	if err := l.admit(); err != nil {
+		l.refused++
+		l.mu.Unlock()
+		return Claim{}, err
+	}
+	w := &waiter{avoid: avoid, granted: make(chan Claim, 1)}
+	e := l.waiters.PushBack(w)
+	l.mu.Unlock()
+	return l.wait(ctx, w, e)
+}
+
+// admit says whether a request may wait.
+func (l *local) admit() error {
+	switch {
+	case !l.anyLeasable():
+		return ErrNoChild
+	case l.waiters.Len() >= l.opt.Queue:
+		return ErrQueueFull
+	}
+	return nil
+}
+
+func (l *local) wait(ctx context.Context, w *waiter, e *list.Element) (Claim, error) {
+	var timeout <-chan time.Time
+	if l.opt.QueueTimeout > 0 {
+		t := time.NewTimer(l.opt.QueueTimeout)
+		defer t.Stop()
+		timeout = t.C
+	}
+	var err error
+	select {
+	case c, ok := <-w.granted:
+		if !ok {
+			return Claim{}, ErrNoChild
+		}
+		return c, nil
+	case <-timeout:
+		err = ErrQueueTimeout
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case c, ok := <-w.granted:
+		// The grant came at the same moment: it goes to the next.
+		if ok && err != ErrQueueTimeout {
+			l.giveBack(c.Slot)
+			l.hand()
+			return Claim{}, err
+		}
+		if ok {
+			return c, nil
+		}
+		return Claim{}, ErrNoChild
+	default:
+	}
+	l.waiters.Remove(e)
+	if err == ErrQueueTimeout {
+		l.refused++
+	}
+	return Claim{}, err
+}
+
+func (l *local) anyLeasable() bool {
+	for i := range l.slots {
+		if l.slots[i].state.leasable() {
+			return true
+		}
+	}
+	return false
+}
+
+// pick chooses a slot: ready before starting before finishing, then the least
+// loaded, then by use; the avoided one last. -1 for none.
+func (l *local) pick(avoid int) int {
+	best := -1
+	for i := range l.slots {
+		s := &l.slots[i]
+		if !s.state.leasable() || s.claims >= s.max {
+			continue
+		}
+		if best < 0 || l.better(i, best, avoid) {
+			best = i
+		}
+	}
+	return best
+}
+
+func (l *local) better(i, j, avoid int) bool {
+	a, b := &l.slots[i], &l.slots[j]
+	if (i == avoid) != (j == avoid) {
+		return j == avoid
+	}
+	if ra, rb := a.rank(), b.rank(); ra != rb {
+		return ra < rb
+	}
+	if la, lb := a.claims*b.weight, b.claims*a.weight; la != lb {
+		return la < lb
+	}
+	if l.opt.Spread {
+		// After a round of weights the one that waited longest is next.
+		return a.used < b.used
+	}
+	return a.used > b.used
+}
+
+func (s *slot) rank() int {
+	switch {
+	case s.finishing:
+		return 2
+	case s.state == Starting:
+		return 1
+	}
+	return 0
+}
+
+func (l *local) grant(i int) Claim {
+	s := &l.slots[i]
+	s.claims++
+	s.requests++
+	l.served++
+	if l.opt.Spread {
+		l.clock++
+		s.used = l.clock
+	}
+	return Claim{Slot: i, PID: s.pid}
+}
+
+func (l *local) giveBack(i int) {
+	s := &l.slots[i]
+	s.claims--
+	l.clock++
+	s.used = l.clock
+}
+
+func (l *local) Release(c Claim, o Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &l.slots[c.Slot]
+	l.giveBack(c.Slot)
+	if s.pid == c.PID && c.PID != 0 {
+		switch o {
+		case Answered:
+			s.finishing = false
+		case Cut:
+			s.finishing = true
+		}
+	}
+	l.hand()
+}
+
+func (l *local) Set(i int, st State, pid int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &l.slots[i]
+	if s.pid != pid {
+		s.finishing = false
+	}
+	s.state, s.pid = st, pid
+	l.hand()
+}
+
+// hand gives free children to those who wait longest; when there is no child
+// left to hope for, it tells them all.
+func (l *local) hand() {
+	for l.waiters.Len() > 0 {
+		e := l.waiters.Front()
+		w := e.Value.(*waiter)
+		i := l.pick(w.avoid)
+		if i >= 0 {
+			l.waiters.Remove(e)
+			w.granted <- l.grant(i)
+			continue
+		}
+		if l.anyLeasable() {
+			return
+		}
+		l.waiters.Remove(e)
+		l.refused++
+		close(w.granted)
+	}
+}
+
+func (l *local) Counts() Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := Counts{Waiting: l.waiters.Len(), Served: l.served, Refused: l.refused}
+	for i := range l.slots {
+		s := &l.slots[i]
+		c.Children = append(c.Children, ChildCounts{State: s.state, PID: s.pid, Claims: s.claims,
+			Requests: s.requests, Finishing: s.finishing})
+	}
+	return c
+}

@@ -1,0 +1,243 @@
+package spawner
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// PoolOptions describe the children of one app, as a Pool sees them.
+type PoolOptions struct {
+	App     string
+	Ledger  Ledger
+	Targets []Target // one per slot of the ledger
+	// ConnectTimeout bounds one connect; 0 is no bound.
+	ConnectTimeout time.Duration
+	// KeepAlive keeps connections for further requests. It must be off where
+	// anybody else can want the same child: a kept connection pins it.
+	KeepAlive bool
+	// Report gets what the requests saw; nil where there is no supervisor. It
+	// must not block.
+	Report func(Report)
+}
+
+// Target is where a slot's child listens.
+type Target struct {
+	Network, Address string // as for net.Dial
+}
+
+// Pool lends out the children of one app.
+type Pool struct {
+	opt   PoolOptions
+	mu    sync.Mutex
+	slots []poolSlot
+}
+
+type poolSlot struct {
+	idle     []net.Conn
+	leases   map[*Lease]struct{}
+	answered int // pid that has been reported as having answered
+}
+
+// NewPool returns a Pool.
+func NewPool(o PoolOptions) *Pool {
+	p := &Pool{opt: o, slots: make([]poolSlot, len(o.Targets))}
+	for i := range p.slots {
+		p.slots[i].leases = map[*Lease]struct{}{}
+	}
+	return p
+}
+
+// Lease is one child, lent for one request. Release must be called once.
+type Lease struct {
+	pool  *Pool
+	claim Claim
+	conn  net.Conn // under the pool's lock
+	lost  atomic.Bool
+}
+
+// Lease claims a child; avoid is a slot to be taken only if there is no other,
+// -1 for none. Errors are those of Ledger.Claim.
+func (p *Pool) Lease(ctx context.Context, avoid int) (*Lease, error) {
+	c, err := p.opt.Ledger.Claim(ctx, avoid)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lease{pool: p, claim: c}
+	p.mu.Lock()
+	p.slots[c.Slot].leases[l] = struct{}{}
+	p.mu.Unlock()
+	return l, nil
+}
+
+// Slot is the slot of the child.
+func (l *Lease) Slot() int { return l.claim.Slot }
+
+// PID is the child's process id when it was leased; 0 for a program elsewhere.
+func (l *Lease) PID() int { return l.claim.PID }
+
+// Target is where the child listens.
+func (l *Lease) Target() Target { return l.pool.opt.Targets[l.claim.Slot] }
+
+// Lost reports that the child was given up while the request waited for it: it
+// died and has no successor yet. The request's connection was interrupted.
+func (l *Lease) Lost() bool { return l.lost.Load() }
+
+// ErrLost is a lease that ended before its connection was made.
+var ErrLost = errors.New("the child died and is not started again yet")
+
+// KeepAlive reports whether the connection may be kept after the request.
+func (l *Lease) KeepAlive() bool { return l.pool.opt.KeepAlive }
+
+// Conn returns a connection to the child. A kept one is used only if the
+// request is repeatable, since the child may close it at any moment; else it
+// is closed, as the child cannot accept another while it has one.
+func (l *Lease) Conn(ctx context.Context, repeatable bool) (net.Conn, error) {
+	if c := l.takeIdle(); c != nil {
+		if repeatable && alive(c) {
+			return c, l.hold(c)
+		}
+		c.Close()
+	}
+	t := l.Target()
+	d := net.Dialer{Timeout: l.pool.opt.ConnectTimeout, KeepAlive: -1}
+	c, err := d.DialContext(ctx, t.Network, t.Address)
+	if err != nil {
+		return nil, err
+	}
+	return c, l.hold(c)
+}
+
+func (l *Lease) takeIdle() net.Conn {
+	p := l.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.slots[l.claim.Slot]
+	n := len(s.idle)
+	if n == 0 {
+		return nil
+	}
+	c := s.idle[n-1]
+	s.idle = s.idle[:n-1]
+	return c
+}
+
+// hold lets a loss of the child interrupt the connection.
+func (l *Lease) hold(c net.Conn) error {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	if l.lost.Load() {
+		c.Close()
+		return ErrLost
+	}
+	l.conn = c
+	return nil
+}
+
+// alive looks whether a kept connection is still open and silent.
+func alive(c net.Conn) bool {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ok = false
+	err = rc.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, e := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		ok = e == syscall.EAGAIN
+		return true
+	})
+	return ok && err == nil
+}
+
+// Release gives the child back. keep is a connection on which another request
+// may be sent, or nil. A request that the child has answered to its end is
+// Answered.
+func (l *Lease) Release(o Outcome, keep net.Conn) {
+	p := l.pool
+	first := false
+	p.mu.Lock()
+	s := &p.slots[l.claim.Slot]
+	delete(s.leases, l)
+	if keep != nil {
+		if l.lost.Load() || !p.opt.KeepAlive {
+			keep.Close()
+		} else {
+			// The deadlines of the last request must not end the next.
+			keep.SetDeadline(time.Time{})
+			s.idle = append(s.idle, keep)
+		}
+	}
+	if o == Answered && l.claim.PID != 0 && s.answered != l.claim.PID {
+		s.answered, first = l.claim.PID, true
+	}
+	p.mu.Unlock()
+	if first {
+		p.report(Report{Slot: l.claim.Slot, PID: l.claim.PID, Answered: true})
+	}
+	p.opt.Ledger.Release(l.claim, o)
+}
+
+// Replace asks for the child to be stopped and started anew.
+func (l *Lease) Replace(why string) {
+	if l.claim.PID != 0 {
+		l.pool.report(Report{Slot: l.claim.Slot, PID: l.claim.PID, Replace: why})
+	}
+}
+
+func (p *Pool) report(r Report) {
+	if p.opt.Report != nil {
+		r.App = p.opt.App
+		p.opt.Report(r)
+	}
+}
+
+// Apply takes the supervisor's word. When a child is given up, the requests
+// that wait in its backlog are interrupted, and those that wait in the queue
+// are told when no other is left.
+func (p *Pool) Apply(e Event) {
+	if e.Slot < 0 || e.Slot >= len(p.slots) {
+		return
+	}
+	p.mu.Lock()
+	s := &p.slots[e.Slot]
+	if !e.State.leasable() && e.State != Retiring {
+		for _, c := range s.idle {
+			c.Close()
+		}
+		s.idle = nil
+	}
+	if e.State == BackingOff || e.State == Absent {
+		for l := range s.leases {
+			l.lost.Store(true)
+			if l.conn != nil {
+				l.conn.SetReadDeadline(time.Unix(1, 0))
+			}
+		}
+	}
+	p.mu.Unlock()
+	p.opt.Ledger.Set(e.Slot, e.State, e.PID)
+}
+
+// Counts is a moment's view for the status.
+func (p *Pool) Counts() Counts { return p.opt.Ledger.Counts() }
+
+// Close closes the connections that are kept.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.slots {
+		for _, c := range p.slots[i].idle {
+			c.Close()
+		}
+		p.slots[i].idle = nil
+	}
+}

@@ -1,0 +1,169 @@
+package spawner
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/cgi"
+)
+
+// Reaper waits for every child of this process, so that none stays a zombie:
+// those that were started through it get their ending, those that were
+// inherited (a subreaper gets the orphans of its children) are just reaped.
+//
+// A process that runs a Reaper must start all its children through it: a
+// wait of another's would find nothing.
+type Reaper struct {
+	mu    sync.Mutex
+	known map[int]*Child
+	sig   chan os.Signal
+	quit  chan struct{}
+	done  chan struct{}
+}
+
+// NewReaper starts a reaper. Close ends it.
+func NewReaper() *Reaper {
+	r := &Reaper{known: map[int]*Child{}, sig: make(chan os.Signal, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	signal.Notify(r.sig, syscall.SIGCHLD)
+	go r.run()
+	return r
+}
+
+// Subreaper makes the calling process the parent of its descendants' orphans
+// (PR_SET_CHILD_SUBREAPER).
+func Subreaper() error {
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+}
+
+// Close ends the reaper.
+func (r *Reaper) Close() {
+	signal.Stop(r.sig)
+	close(r.quit)
+	<-r.done
+}
+
+func (r *Reaper) run() {
+	defer close(r.done)
+	for {
+		r.sweep()
+		select {
+		case <-r.sig:
+		case <-r.quit:
+			return
+		}
+	}
+}
+
+// sweep peeks at each child that has ended before it takes its status, so that
+// the group can be killed while its leader still holds the number.
+func (r *Reaper) sweep() {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		pid := siginfoPID(&info)
+		if err != nil || pid == 0 {
+			return
+		}
+		r.mu.Lock()
+		c := r.known[pid]
+		delete(r.known, pid)
+		r.mu.Unlock()
+		if c != nil {
+			c.reap()
+		} else {
+			reap(pid)
+		}
+	}
+}
+
+// start runs fork while no status can be taken: the child is known before it
+// can be reaped.
+func (r *Reaper) start(fork func() (int, error)) (*Child, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pid, err := fork()
+	if err != nil {
+		return nil, err
+	}
+	c := &Child{pid: pid, done: make(chan struct{})}
+	r.known[pid] = c
+	return c, nil
+}
+
+// Fork starts a program as a child of this process; see Forker for children
+// that need more.
+func (r *Reaper) Fork(path string, args []string, attr *syscall.ProcAttr) (*Child, error) {
+	return r.start(func() (int, error) { return syscall.ForkExec(path, args, attr) })
+}
+
+func reap(pid int) cgi.Ending {
+	var ws syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(pid, &ws, 0, nil)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	return ending(ws)
+}
+
+func ending(ws syscall.WaitStatus) cgi.Ending {
+	if ws.Signaled() {
+		return cgi.Ending{Signal: ws.Signal()}
+	}
+	return cgi.Ending{Status: ws.ExitStatus()}
+}
+
+// Child is a running process, leader of its own process group. It implements
+// cgi.Process.
+type Child struct {
+	pid  int
+	done chan struct{}
+	end  cgi.Ending
+
+	mu      sync.Mutex
+	reaped  bool
+	stopped bool // has been sent a signal to end it
+}
+
+// PID is the process id, and the id of its group.
+func (c *Child) PID() int { return c.pid }
+
+// Done is closed when the process has been reaped.
+func (c *Child) Done() <-chan struct{} { return c.done }
+
+// Ending says how it ended; it may be asked after Done.
+func (c *Child) Ending() cgi.Ending { return c.end }
+
+// Signal sends to the process group. After the leader has been reaped it does
+// nothing and says ESRCH: the number may be another's.
+func (c *Child) Signal(s syscall.Signal) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reaped {
+		return syscall.ESRCH
+	}
+	c.stopped = true
+	return syscall.Kill(-c.pid, s)
+}
+
+// reap takes the status of a child that has ended. Where the child was told to
+// end, what is left of its group is killed first, while the zombie still holds
+// the number of the group.
+func (c *Child) reap() {
+	c.mu.Lock()
+	if c.stopped {
+		syscall.Kill(-c.pid, syscall.SIGKILL)
+	}
+	c.end = reap(c.pid)
+	c.reaped = true
+	c.mu.Unlock()
+	close(c.done)
+}

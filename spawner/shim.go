@@ -1,0 +1,117 @@
+package spawner
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Identity is who a child runs as.
+type Identity struct {
+	UID, GID int
+	Groups   []int
+}
+
+// shimSpec is what the shim has to do before it executes the program.
+type shimSpec struct {
+	Path   string
+	Args   []string
+	Dir    string
+	Umask  int
+	Parent int // who has to be alive still
+	As     *Identity
+}
+
+// shimVariable holds the shimSpec, as JSON, beside the program's environment.
+const shimVariable = "SLUICE_SHIM"
+
+// shimStatus is the descriptor on which the shim says what failed. It closes
+// when the program has been executed.
+const shimStatus = 3
+
+// RunShim becomes the program if this process was started as a shim, and
+// otherwise returns at once. A program that uses Supervisor calls it first of
+// all in main, from the main thread.
+//
+// Go has no hook between fork and exec. So a child is first this program
+// again, which sets its umask, identity, death signal and no_new_privs, and
+// then executes what was asked for. An identity that cannot be taken on is
+// fatal for the child.
+func RunShim() {
+	text, ok := os.LookupEnv(shimVariable)
+	if !ok {
+		return
+	}
+	runtime.LockOSThread()
+	status := os.NewFile(shimStatus, "status")
+	syscall.CloseOnExec(shimStatus)
+	var spec shimSpec
+	err := json.Unmarshal([]byte(text), &spec)
+	if err == nil {
+		err = spec.exec()
+	}
+	fmt.Fprint(status, err)
+	os.Exit(126)
+}
+
+func (s *shimSpec) exec() error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, shimVariable+"=") {
+			env = append(env, e)
+		}
+	}
+	err := syscall.Exec(s.Path, s.Args, env)
+	if err == syscall.ENOEXEC {
+		return fmt.Errorf("exec %s: no interpreter: neither a program for this machine nor a script that begins with #!", s.Path)
+	}
+	return fmt.Errorf("exec %s: %w", s.Path, err)
+}
+
+func (s *shimSpec) prepare() error {
+	syscall.Umask(s.Umask)
+	if s.As != nil {
+		if err := s.As.assume(); err != nil {
+			return err
+		}
+	}
+	// After the change of identity, which clears it.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_PDEATHSIG: %w", err)
+	}
+	if os.Getppid() != s.Parent {
+		return fmt.Errorf("the parent %d is gone", s.Parent)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
+	}
+	if err := os.Chdir(s.Dir); err != nil {
+		return err
+	}
+	return nil
+}
+
+// assume takes on the identity for good, and looks whether it did.
+func (id *Identity) assume() error {
+	if err := syscall.Setgroups(id.Groups); err != nil {
+		return fmt.Errorf("setgroups: %w", err)
+	}
+	if err := syscall.Setresgid(id.GID, id.GID, id.GID); err != nil {
+		return fmt.Errorf("setresgid %d: %w", id.GID, err)
+	}
+	if err := syscall.Setresuid(id.UID, id.UID, id.UID); err != nil {
+		return fmt.Errorf("setresuid %d: %w", id.UID, err)
+	}
+	if os.Getuid() != id.UID || os.Geteuid() != id.UID || os.Getgid() != id.GID || os.Getegid() != id.GID {
+		return fmt.Errorf("the identity did not change")
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package spawner
+
+import "fmt"
+
+// State is where a child is on its way.
+type State uint8
+
+// The states, in the words that the log and the status use.
+const (
+	Absent     State = iota // no process and none wanted
+	Starting                // forked, not yet seen waiting for requests
+	Ready                   // waits for requests, or answers one
+	Retiring                // gets no more requests, and is stopped when idle
+	Stopping                // has been told to end
+	BackingOff              // died before it answered anything; waits for its next start
+)
+
+func (s State) String() string {
+	switch s {
+	case Absent:
+		return "absent"
+	case Starting:
+		return "starting"
+	case Ready:
+		return "ready"
+	case Retiring:
+		return "retiring"
+	case Stopping:
+		return "stopping"
+	case BackingOff:
+		return "backoff"
+	}
+	return fmt.Sprintf("state %d", uint8(s))
+}
+
+// leasable reports whether a request may be given to a child in this state: one
+// that is starting has its socket already, so the request waits there.
+func (s State) leasable() bool { return s == Starting || s == Ready }
+
+// Event is what became of a child: the supervisor's word to the pools.
+type Event struct {
+	App   string `json:"app"`
+	Slot  int    `json:"slot"`
+	State State  `json:"state"`
+	PID   int    `json:"pid,omitempty"`
+}
+
+// Report is what a request saw of a child: a pool's word to the supervisor.
+type Report struct {
+	App  string `json:"app"`
+	Slot int    `json:"slot"`
+	PID  int    `json:"pid"`
+	// Answered: the child has given its first complete answer, so its death
+	// is no reason to hold its successor back.
+	Answered bool `json:"answered,omitempty"`
+	// Replace: the child is silent, and has to be stopped and started anew.
+	Replace string `json:"replace,omitempty"` // why
+}
