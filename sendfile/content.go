@@ -1,0 +1,136 @@
+package sendfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// Content is an io.ReadSeeker over a File with an offset of its own: it never uses the position of the descriptor. Its
+// size is that of the moment of opening; a file that ends before is an error, not an end. It is safe for concurrent use,
+// as http.ServeContent reads it from another goroutine for several ranges.
+type Content struct {
+	f    *os.File
+	size int64
+
+	mu   sync.Mutex
+	off  int64
+	err  error // the first one
+	done bool  // no more reads
+}
+
+var errSeek = errors.New("seek to a negative offset")
+
+// Read reads by pread(2) from the content's offset. It returns io.ErrUnexpectedEOF if the file is shorter than it was
+// when it was opened. Errors are kept for Err.
+func (c *Content) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
+		return 0, os.ErrClosed
+	}
+	left := c.size - c.off
+	if left <= 0 {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := c.f.ReadAt(p[:min(int64(len(p)), left)], c.off)
+	c.off += int64(n)
+	switch {
+	case err == nil || n > 0 && err == io.EOF: // the next Read meets the end
+		return n, nil
+	case err == io.EOF:
+		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.Name(), io.ErrUnexpectedEOF, c.off, c.size)
+	}
+	c.fail(err)
+	return n, err
+}
+
+// Seek sets the offset of the next Read or SendTo. An offset beyond the end is allowed.
+func (c *Content) Seek(offset int64, whence int) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch whence {
+	case io.SeekStart:
+	case io.SeekCurrent:
+		offset += c.off
+	case io.SeekEnd:
+		offset += c.size
+	default:
+		return 0, fmt.Errorf("seek: bad whence %d", whence)
+	}
+	if offset < 0 {
+		return 0, errSeek
+	}
+	c.off = offset
+	return offset, nil
+}
+
+// Err returns the first error of Read or SendTo; the end of the content is none. It is how the caller of
+// http.ServeContent, which keeps such errors to itself, learns of them.
+func (c *Content) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// SendTo sends n bytes from the content's offset with Copy, at most to its end, and advances the offset by what was
+// sent.
+func (c *Content) SendTo(rc syscall.RawConn, n int64, progress func(int64)) (int64, error) {
+	c.mu.Lock()
+	off, done := c.off, c.done
+	c.mu.Unlock()
+	if done {
+		return 0, os.ErrClosed
+	}
+	moved, err := Copy(rc, c.f, off, min(n, c.size-off), progress)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.off += moved
+	c.fail(err)
+	return moved, err
+}
+
+// Part unwraps what io.Copy, io.CopyN and http.ServeContent hand to a connection's ReadFrom: a *Content, or an
+// *io.LimitedReader around one. n is how many bytes it would yield. The limit's N is the caller's to decrease, if it
+// uses the reader again.
+func Part(r io.Reader) (c *Content, n int64, ok bool) {
+	limit := int64(-1)
+	for {
+		switch v := r.(type) {
+		case *io.LimitedReader:
+			if limit < 0 || v.N < limit {
+				limit = max(v.N, 0)
+			}
+			r = v.R
+		case *Content:
+			v.mu.Lock()
+			n = max(v.size-v.off, 0)
+			v.mu.Unlock()
+			if limit >= 0 {
+				n = min(n, limit)
+			}
+			return v, n, true
+		default:
+			return nil, 0, false
+		}
+	}
+}
+
+// stop makes sure that no goroutine reads the file any more.
+func (c *Content) stop() {
+	c.mu.Lock()
+	c.done = true
+	c.mu.Unlock()
+}
+
+func (c *Content) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}

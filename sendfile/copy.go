@@ -1,0 +1,158 @@
+package sendfile
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// SliceBytes is the most that one call of sendfile(2) is asked to move: how long a fast client may keep a thread, and
+// how seldom progress is called.
+const SliceBytes = 2 << 20
+
+// copyBytes is the buffer of the way without sendfile.
+const copyBytes = 64 << 10
+
+// sendfile is replaced by tests that need a kernel which fails.
+var sendfile = unix.Sendfile
+
+// Copy sends n bytes of f, from off, to the connection rc by sendfile(2) with an explicit offset: the position of f is
+// neither used nor moved. It asks for SliceBytes at a time and waits for writability through rc, so the connection's
+// write deadline holds. progress, if not nil, is called after each slice with the bytes it moved, outside of rc: a
+// connection renews its deadline there.
+//
+// Where sendfile says EINVAL, ENOSYS or EOPNOTSUPP (some file systems do), the rest goes by pread and write.
+//
+// Copy returns the bytes moved. The error wraps io.ErrUnexpectedEOF if the file ended early, os.ErrDeadlineExceeded,
+// or the system call's.
+func Copy(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)) (int64, error) {
+	if n <= 0 {
+		return 0, nil
+	}
+	in, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	t := &transfer{rc: rc, f: f, off: off, end: off + n, progress: progress}
+	// Control keeps the descriptor open for the whole transfer.
+	cerr := in.Control(func(fd uintptr) {
+		t.in = int(fd)
+		t.run()
+	})
+	if cerr != nil {
+		return 0, cerr
+	}
+	return t.off - off, t.err
+}
+
+// transfer is the state of one Copy.
+type transfer struct {
+	rc       syscall.RawConn
+	f        *os.File
+	in       int
+	off, end int64
+	progress func(int64)
+	err      error // of the whole transfer
+
+	pos   int64  // what sendfile gets, and changes
+	moved int    // by the last call
+	errno error  // of the last call
+	buf   []byte // without sendfile: what is still to be written
+}
+
+func (t *transfer) run() {
+	send := t.sendfile // one closure for all slices
+	for t.off < t.end {
+		t.moved, t.errno = 0, nil
+		if t.err = t.rc.Write(send); t.err != nil {
+			return
+		}
+		switch t.errno {
+		case nil:
+		case unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP:
+			t.readWrite()
+			return
+		default:
+			t.err = os.NewSyscallError("sendfile", t.errno)
+			return
+		}
+		if t.moved == 0 {
+			t.err = t.short()
+			return
+		}
+		t.advance()
+	}
+}
+
+// sendfile makes one call that moves something or fails, and reports false if it must wait for the connection.
+func (t *transfer) sendfile(out uintptr) bool {
+	for {
+		t.pos = t.off
+		n, err := sendfile(int(out), t.in, &t.pos, int(min(t.end-t.off, SliceBytes)))
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		}
+		t.moved, t.errno = max(n, 0), err
+		return true
+	}
+}
+
+// readWrite moves what is left through a buffer.
+func (t *transfer) readWrite() {
+	write := t.write
+	page := make([]byte, min(t.end-t.off, copyBytes))
+	for t.off < t.end {
+		n, err := t.f.ReadAt(page[:min(int64(len(page)), t.end-t.off)], t.off)
+		if n == 0 {
+			if t.err = err; err == io.EOF {
+				t.err = t.short()
+			}
+			return
+		}
+		t.moved, t.errno, t.buf = 0, nil, page[:n]
+		t.err = t.rc.Write(write)
+		if t.err == nil && t.errno != nil {
+			t.err = os.NewSyscallError("write", t.errno)
+		}
+		t.advance()
+		if t.err != nil {
+			return
+		}
+	}
+}
+
+// write writes buf to its end, and reports false if it must wait for the connection.
+func (t *transfer) write(out uintptr) bool {
+	for len(t.buf) > 0 {
+		n, err := unix.Write(int(out), t.buf)
+		switch err {
+		case nil:
+			t.buf = t.buf[n:]
+			t.moved += n
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default:
+			t.errno = err
+			return true
+		}
+	}
+	return true
+}
+
+func (t *transfer) advance() {
+	t.off += int64(t.moved)
+	if t.progress != nil && t.moved > 0 {
+		t.progress(int64(t.moved))
+	}
+}
+
+func (t *transfer) short() error {
+	return fmt.Errorf("%s: %w at byte %d of %d", t.f.Name(), io.ErrUnexpectedEOF, t.off, t.end)
+}

@@ -1,0 +1,86 @@
+package sendfile
+
+import (
+	"net/http"
+	"strings"
+)
+
+// row is the policy for one response header of the family.
+type row struct {
+	name   string
+	prefix bool   // name is the beginning of every name it stands for
+	means  string // what the header asks for
+	acts   bool   // this package carries it out; otherwise it is only stripped
+}
+
+// family is every header by which an application steers the sending of a file. No row ever reaches a client.
+var family = []row{
+	{name: "X-Sendfile", means: "send the file at this absolute path", acts: true},
+	{name: "X-LIGHTTPD-send-file", means: "send the file at this absolute path", acts: true},
+	{name: "X-Sendfile2", means: "send slices of files as one body"},
+	{name: "X-Sendfile-Temporary", means: "send the file and then unlink it"},
+	{name: "X-Accel-Redirect", means: "answer with another URI of the site"},
+	{name: "X-Accel-Buffering", means: "spool the body or not"},
+	{name: "X-Accel-Limit-Rate", means: "bytes a second to the client"},
+	{name: "X-Accel-Expires", means: "how long the answer may be cached"},
+	{name: "X-Accel-Charset", means: "charset of the answer's type"},
+	{name: "X-Reproxy-File", means: "send the file at this absolute path"},
+	{name: "X-Reproxy-URL", means: "fetch this URL and send it"},
+	{name: "X-Reproxy-Expected-Size", means: "size that the file must have"},
+	{name: "X-Reproxy-Cache-For", means: "remember the answer for other requests"},
+	{name: "X-LIGHTTPD-", prefix: true, means: "reserved for the server"},
+}
+
+// requestPrefixes begin the names that a client must not send to an application: some frameworks believe them.
+var requestPrefixes = []string{"X-Sendfile", "X-LIGHTTPD-", "X-Accel-", "X-Reproxy-"}
+
+// Known reports whether name is a header of the family, in any case of letters.
+func Known(name string) bool {
+	if !hasPrefixFold(name, "X-") {
+		return false
+	}
+	for i := range family {
+		if family[i].matches(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Strip removes the whole family from a response header, also under keys that are not canonical.
+func Strip(h http.Header) {
+	for name := range h {
+		if Known(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// StripRequest removes from a request's header what a client must not send to an application: every name that begins
+// with X-Sendfile, X-LIGHTTPD-, X-Accel- or X-Reproxy-. A "_" counts as "-", since both become "_" in a meta-variable
+// (RFC 3875 section 4.1.18).
+func StripRequest(h http.Header) {
+	for name := range h {
+		plain := name
+		if strings.IndexByte(name, '_') >= 0 {
+			plain = strings.ReplaceAll(name, "_", "-")
+		}
+		for _, p := range requestPrefixes {
+			if hasPrefixFold(plain, p) {
+				delete(h, name)
+				break
+			}
+		}
+	}
+}
+
+func (r *row) matches(name string) bool {
+	if r.prefix {
+		return hasPrefixFold(name, r.name)
+	}
+	return strings.EqualFold(name, r.name)
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}

@@ -1,0 +1,171 @@
+package sendfile
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain also is the server process of the strace test, and checks that the tests leave no goroutine and no
+// descriptor behind.
+func TestMain(m *testing.M) {
+	if root := os.Getenv(serverRootEnv); root != "" {
+		serveForStrace(root)
+		return
+	}
+	descriptors := openDescriptors() // includes the directory's own
+	goroutines := runtime.NumGoroutine()
+	code := m.Run()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // whose coordinator leaves goroutines behind
+	if code == 0 && !fuzzing && leaks(goroutines, descriptors) {
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func leaks(goroutines int, descriptors []string) bool {
+	var now []string
+	for range 100 {
+		now = openDescriptors()
+		if runtime.NumGoroutine() <= goroutines && len(now) <= len(descriptors)+runtimeDescriptors(now) {
+			return false
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	fmt.Fprintf(os.Stderr, "leak: descriptors before:\n%s\nafter:\n%s\n",
+		strings.Join(descriptors, "\n"), strings.Join(now, "\n"))
+	pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+	return true
+}
+
+// runtimeDescriptors counts what the runtime's poller keeps open for good.
+func runtimeDescriptors(open []string) (n int) {
+	for _, d := range open {
+		if strings.Contains(d, "anon_inode:") {
+			n++
+		}
+	}
+	return n
+}
+
+func openDescriptors() (open []string) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err)
+	}
+	for _, e := range entries {
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil {
+			continue // the descriptor of the listing itself
+		}
+		open = append(open, e.Name()+" "+to)
+	}
+	return open
+}
+
+// tree makes files below a new directory: name to content; a name with a final slash is a directory, content that
+// begins with "-> " a symbolic link.
+func tree(t testing.TB, entries map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	for name, content := range entries {
+		p := dir + "/" + name
+		if strings.HasSuffix(name, "/") {
+			must(t, os.MkdirAll(p, 0o755))
+			continue
+		}
+		must(t, os.MkdirAll(filepath.Dir(p), 0o755))
+		if to, ok := strings.CutPrefix(content, "-> "); ok {
+			must(t, os.Symlink(strings.ReplaceAll(to, "$DIR", dir), p))
+			continue
+		}
+		must(t, os.WriteFile(p, []byte(content), 0o644))
+	}
+	return dir
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newSender(t testing.TB, o Options) *Sender {
+	t.Helper()
+	s, err := New(o)
+	must(t, err)
+	return s
+}
+
+// openTemp opens a new file with this name and content.
+func openTemp(t testing.TB, name string, content []byte) *File {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/"+name, content, 0o644))
+	f, err := OpenBeneath(dir, name, Beneath)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// pattern is n bytes that do not repeat at any power of two.
+func pattern(n int) []byte {
+	const prime = 65521
+	b := make([]byte, 0, n)
+	for i := 0; len(b) < min(n, prime); i++ {
+		b = append(strconv.AppendInt(b, int64(i), 36), '.')
+	}
+	for b = b[:min(n, prime, len(b))]; len(b) < n; {
+		b = append(b, b[:min(len(b), n-len(b))]...)
+	}
+	return b
+}
+
+// statusOf returns the status of an *Error, 0 for nil, and -1 for any other error.
+func statusOf(err error) int {
+	var e *Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e.Status
+	}
+	return -1
+}
+
+// wrapping is a listener whose connections take part in the zero-copy send.
+type wrapping struct{ net.Listener }
+
+func (l wrapping) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return WrapConn(c), nil
+}
+
+// serverFor runs net/http over wrapped connections.
+func serverFor(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Listener = wrapping{s.Listener}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}

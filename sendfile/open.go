@@ -1,0 +1,138 @@
+package sendfile
+
+import (
+	"errors"
+	"net/http"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// openTries bounds the repetition of an openat2 that was interrupted, or that met a rename while it went up through a
+// "..": the kernel then cannot tell whether the walk stayed below the root and says EAGAIN.
+const openTries = 128
+
+// openFlags never blocks (a FIFO), never gets a controlling terminal, and is never inherited.
+const openFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_LARGEFILE
+
+// resolveFlags is what each mode forbids the kernel's walk. Follow needs no RESOLVE_BENEATH: the path as written has no
+// "..", so that only a link can lead out.
+var resolveFlags = [...]uint64{
+	Beneath: unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_BENEATH,
+	Deny:    unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	Follow:  unix.RESOLVE_NO_MAGICLINKS,
+}
+
+// openat2 is replaced by tests that need a kernel which fails.
+var openat2 = unix.Openat2
+
+// Open opens the file of an order. The root is the longest one that the path begins with, on a segment boundary; only
+// if there is none, the roots are compared by the paths that their own links lead to.
+//
+// The error is an *Error. Status 403: outside every root (whether or not it exists), the root itself, a directory, a
+// device, a socket, a FIFO, not readable, or a symbolic link that the mode refuses. Status 404: missing, a dangling
+// link, a component that is no directory, a name too long. 503 and 500: the system is at fault.
+//
+// A device is refused after it was opened, since only an open descriptor cannot change; keep devices out of the roots.
+func (s *Sender) Open(o Order) (*File, error) {
+	p := clean(o.Path)
+	if root, rel, ok := s.rootOf(p); ok {
+		return openBelow(root, rel, p, s.symlinks)
+	}
+	return nil, &Error{
+		Op: "open", Path: p, Status: http.StatusForbidden, Root: strings.Join(s.roots, ", "), Rule: "outside every root",
+	}
+}
+
+// rootOf finds the root of a clean path, and the path relative to it.
+func (s *Sender) rootOf(p string) (root, rel string, ok bool) {
+	for _, r := range s.roots {
+		if rel, ok := below(r, p); ok {
+			return r, rel, true
+		}
+	}
+	longest := -1
+	for _, r := range s.roots {
+		real, err := filepath.EvalSymlinks(r)
+		if err != nil {
+			continue // a root that does not exist contains nothing
+		}
+		if rest, in := below(real, p); in && len(real) > longest {
+			longest, root, rel, ok = len(real), r, rest, true
+		}
+	}
+	return root, rel, ok
+}
+
+// below returns the part of the clean path p below dir; "" if it is dir itself.
+func below(dir, p string) (rel string, ok bool) {
+	if dir == "/" {
+		return strings.CutPrefix(p, "/")
+	}
+	rest, ok := strings.CutPrefix(p, dir)
+	if !ok || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	return strings.TrimPrefix(rest, "/"), true
+}
+
+// OpenBeneath opens a file below one directory, by the rules and with the errors of Sender.Open. name is relative to
+// root; a leading slash does not change that. A name that climbs above root by ".." is refused with 403, one with a NUL
+// is 404.
+func OpenBeneath(root, name string, s Symlinks) (*File, error) {
+	rel := clean(strings.TrimLeft(name, "/"))
+	full := strings.TrimSuffix(root, "/") + "/" + rel
+	if rel == "." || rel == "./" {
+		rel, full = "", root
+	}
+	if rel == ".." || strings.HasPrefix(rel, "../") {
+		return nil, &Error{Op: "open", Path: full, Status: http.StatusForbidden, Root: root, Rule: "outside the root"}
+	}
+	return openBelow(root, rel, full, s)
+}
+
+// openBelow opens rel, which is clean and relative, below root. full is its name for the log.
+func openBelow(root, rel, full string, s Symlinks) (*File, error) {
+	switch {
+	case rel == "":
+		return nil, &Error{
+			Op: "open", Path: full, Status: http.StatusForbidden, Root: root, Rule: "the root itself", Err: unix.EISDIR,
+		}
+	case strings.IndexByte(rel, 0) >= 0:
+		return nil, &Error{
+			Op: "open", Path: full, Status: http.StatusNotFound, Root: root, Rule: "no such file", Err: errNUL,
+		}
+	case path.IsAbs(rel) || s < Beneath || s > Follow:
+		return nil, openError(root, full, unix.EINVAL)
+	}
+	dir, err := openRetry(unix.AT_FDCWD, root, &unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC})
+	if err != nil {
+		return nil, openError(root, full, err)
+	}
+	defer unix.Close(dir)
+	fd, err := openRetry(dir, rel, &unix.OpenHow{Flags: openFlags, Resolve: resolveFlags[s]})
+	if err != nil {
+		return nil, openError(root, full, err)
+	}
+	f, err := newFile(fd, full)
+	switch {
+	case errors.Is(err, ErrNotRegular):
+		rule := "a device, a socket or a FIFO"
+		return nil, &Error{Op: "open", Path: full, Status: http.StatusForbidden, Root: root, Rule: rule, Err: err}
+	case err != nil:
+		return nil, openError(root, full, err)
+	}
+	return f, nil
+}
+
+func openRetry(dir int, name string, how *unix.OpenHow) (fd int, err error) {
+	for range openTries {
+		fd, err = openat2(dir, name, how)
+		if err != unix.EAGAIN && err != unix.EINTR {
+			break
+		}
+	}
+	return fd, err
+}

@@ -1,0 +1,141 @@
+package sendfile
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Reply is one answer whose body is a file. Prepare makes the header, Send sends; Serve does both.
+type Reply struct {
+	Status int               // the child's; 0 means 200
+	Type   TypePolicy        // whose Content-Type
+	Types  map[string]string // ".ext" to media type; beats the built-in table
+
+	// Answer and Sent are set by Send, also when it fails.
+	Answer int   // the status that went out, such as 206 or 304; 0: nothing went out
+	Sent   int64 // bytes of the body, as handed to the ResponseWriter and accepted by it
+}
+
+// Reply returns a Reply with the Sender's policy for types.
+func (s *Sender) Reply(status int) *Reply {
+	return &Reply{Status: status, Type: s.policy, Types: s.types}
+}
+
+// Serve answers r with f, with the status and the headers of the child, which are in w.Header() already. It is
+// Reply.Serve with the child's Content-Type kept.
+func Serve(w http.ResponseWriter, r *http.Request, status int, f *File) error {
+	return (&Reply{Status: status}).Serve(w, r, f)
+}
+
+// Serve is Prepare and Send. It does not close f.
+func (p *Reply) Serve(w http.ResponseWriter, r *http.Request, f *File) error {
+	p.Prepare(w.Header(), f)
+	return p.Send(w, r, f)
+}
+
+// Prepare turns the child's header into that of the file. Everything is kept, but for:
+//
+//   - Content-Length, Transfer-Encoding and Trailer, which described the child's body, and the send-file family: removed;
+//   - Content-Type: by p.Type, never guessed from the content;
+//   - with status 200, ETag and Last-Modified: the file's if the child set none; Content-Range: removed.
+//
+// A header with an empty value counts as not set.
+func (p *Reply) Prepare(h http.Header, f *File) {
+	Strip(h)
+	h.Del("Content-Length")
+	h.Del("Transfer-Encoding")
+	h.Del("Trailer")
+	if bodyless(p.status()) {
+		return
+	}
+	child := h.Get("Content-Type")
+	if child == "" || p.Type == TypeFile || p.Type == TypeDefault && isHTML(child) {
+		h.Set("Content-Type", f.Type(p.Types))
+	}
+	if p.status() != http.StatusOK {
+		return
+	}
+	h.Del("Content-Range")
+	if h.Get("ETag") == "" {
+		h.Set("ETag", f.ETag())
+	}
+	if h.Get("Last-Modified") == "" {
+		h.Del("Last-Modified")
+		if t := f.ModTime(); t.Unix() != 0 { // a file system that keeps no times says 0
+			h.Set("Last-Modified", t.UTC().Format(http.TimeFormat))
+		}
+	}
+}
+
+// Send sends header and body after Prepare.
+//
+// With status 200 the answer is http.ServeContent's: conditionals (RFC 9110 section 13; against the ETag and the
+// Last-Modified in the header, thus the child's if it set them), ranges (section 14), HEAD. It differs from it so: a
+// range unit other than bytes, more than MaxRanges ranges, and a Range on a method other than GET and HEAD are ignored, as
+// is any Range on an empty file; a suffix of no bytes is unsatisfiable; "Accept-Ranges: none" from the child turns ranges
+// off; and there is always a Content-Length.
+//
+// The conditions of a method other than GET and HEAD are answered with 412, although the child has done its work then.
+//
+// Any other status is sent with the whole file as body and neither conditionals nor ranges; 204, 205 and 304 have no
+// body.
+//
+// An error means that the client did not get all that the header promised, as the file shrank or could not be read, or
+// the client left: the connection is of no use any more. Only for a status outside 200 to 999 nothing was sent.
+func (p *Reply) Send(w http.ResponseWriter, r *http.Request, f *File) error {
+	p.Answer, p.Sent = 0, 0
+	status := p.status()
+	if status < 200 || status > 999 {
+		rule := fmt.Sprintf("status %d cannot have a file", status)
+		return &Error{Op: "serve", Path: f.Name(), Status: http.StatusBadGateway, Rule: rule}
+	}
+	c := f.Content()
+	out := &writer{ResponseWriter: w, head: r.Method == http.MethodHead, size: f.Size()}
+	h := w.Header()
+	switch {
+	case status == http.StatusOK:
+		if h.Get("Content-Type") == "" {
+			h.Set("Content-Type", octetStream)
+		}
+		out.acceptRanges = h.Get("Accept-Ranges")
+		// An unparsable or zero time makes ServeContent leave the header alone, and ignore the conditions on it.
+		modTime, err := http.ParseTime(h.Get("Last-Modified"))
+		if err != nil {
+			modTime = time.Time{}
+		}
+		http.ServeContent(out, usableRange(r, out.acceptRanges, f.Size()), "", modTime, c)
+	case bodyless(status):
+		if status == http.StatusResetContent {
+			h.Set("Content-Length", "0") // RFC 9110 section 15.3.6
+		}
+		out.WriteHeader(status)
+	default:
+		h.Set("Content-Length", strconv.FormatInt(f.Size(), 10))
+		out.WriteHeader(status)
+		if !out.head {
+			io.CopyN(out, c, f.Size())
+		}
+	}
+	c.stop()
+	p.Answer, p.Sent = out.status, out.sent
+	return out.result(c.Err(), f)
+}
+
+func (p *Reply) status() int {
+	if p.Status == 0 {
+		return http.StatusOK
+	}
+	return p.Status
+}
+
+// bodyless reports whether answers of a status have no content.
+func bodyless(status int) bool {
+	switch status {
+	case http.StatusNoContent, http.StatusResetContent, http.StatusNotModified:
+		return true
+	}
+	return false
+}
