@@ -1,0 +1,195 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// CheckFiles verifies what a configuration names outside of itself: programs
+// that can be executed, folders and files that exist, users and groups. It looks
+// with the rights of the calling process, and changes nothing. The error is nil
+// or Errors with every mistake.
+func (c *Config) CheckFiles() error {
+	if c.origin == nil {
+		return errors.New("check files: the configuration was not loaded")
+	}
+	var found problems
+	f := &fileChecker{checker{origin: c.origin, found: &found}}
+	f.top(c.origin.draft)
+	for _, a := range c.Apps {
+		f.app(a)
+	}
+	foreign := map[string]bool{}
+	for _, a := range c.Apps {
+		foreign[a.Name] = a.ScriptRoot != ""
+	}
+	for _, s := range c.Sites {
+		f.site(s, foreign)
+	}
+	return found.err()
+}
+
+type fileChecker struct{ checker }
+
+// wantFile is what a path has to be.
+type wantFile struct {
+	what string
+	ok   func(fs.FileInfo) bool
+}
+
+var (
+	aFolder = wantFile{"a folder", fs.FileInfo.IsDir}
+	aFile   = wantFile{"a file", func(i fs.FileInfo) bool { return i.Mode().IsRegular() }}
+	either  = wantFile{"a folder or a file", func(i fs.FileInfo) bool { return i.IsDir() || i.Mode().IsRegular() }}
+)
+
+// lacks says what is wrong with a path, or "".
+func (w wantFile) lacks(path string) string {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return quote(path) + ": " + cause(err)
+	case !w.ok(info):
+		return quote(path) + ": want " + w.what
+	}
+	return ""
+}
+
+// path reports a field whose path is not what it should be; "" is none.
+func (f *fileChecker) path(field, owner any, key, path string, want wantFile) {
+	if path == "" {
+		return
+	}
+	if why := want.lacks(path); why != "" {
+		f.bad(field, owner, key, "%s", why)
+	}
+}
+
+// parent reports a field whose file could not be made.
+func (f *fileChecker) parent(field, owner any, key, path string) {
+	if filepath.IsAbs(path) {
+		f.path(field, owner, key, filepath.Dir(path), aFolder)
+	}
+}
+
+// paths does it for each element of a list.
+func (f *fileChecker) paths(field any, list []string, want wantFile) {
+	for i, p := range list {
+		if why := want.lacks(p); why != "" {
+			m := f.marks[field]
+			f.found.add(m.value.items[i].at, "%s: %s", m.path, why)
+		}
+	}
+}
+
+func (f *fileChecker) top(d *draft) {
+	if _, err := os.Stat(d.Runtime); err == nil {
+		f.path(&d.Runtime, nil, "runtime", d.Runtime, aFolder)
+	} else {
+		f.parent(&d.Runtime, nil, "runtime", d.Runtime)
+	}
+	if filepath.Dir(d.Control) != d.Runtime {
+		f.parent(&d.Control, nil, "control", d.Control)
+	}
+	f.path(&d.SpoolDir, nil, "spool_dir", d.SpoolDir, aFolder)
+	if f.wrote(&d.Accept.LockDir) {
+		f.path(&d.Accept.LockDir, nil, "accept.lock_dir", d.Accept.LockDir, aFolder)
+	}
+	f.parent(&d.Log.Error, nil, "log.error", d.Log.Error)
+	f.parent(&d.Log.Access, nil, "log.access", d.Log.Access)
+	f.parent(&d.Status.Scoreboard, nil, "status.scoreboard", d.Status.Scoreboard)
+	f.path(&d.Send.ShedFile, nil, "send.shed_file", d.Send.ShedFile, aFile)
+	f.accounts(&d.User, &d.Group)
+	for i, e := range d.listen {
+		if m, ok := f.marks[&d.listen]; ok && e.network == "unix" {
+			if why := aFolder.lacks(filepath.Dir(e.address)); why != "" {
+				f.found.add(m.value.items[i].at, "%s: %s", m.path, why)
+			}
+		}
+	}
+	for _, l := range d.long {
+		if isUnix(l) {
+			f.parent(&l.where, l, "address", l.where.address)
+		}
+		f.accounts(&l.User, &l.Group)
+	}
+}
+
+func (f *fileChecker) app(a *App) {
+	f.program(a)
+	f.path(&a.Dir, a, "dir", a.Dir, aFolder)
+	f.accounts(&a.User, &a.Group)
+	f.paths(&a.SendFile.Roots, a.SendFile.Roots, aFolder)
+	f.paths(&a.SendFile.DeleteRoots, a.SendFile.DeleteRoots, aFolder)
+}
+
+// program: exec.LookPath's dot rule applies, the working directory is no part of
+// PATH.
+func (f *fileChecker) program(a *App) {
+	if len(a.Command) == 0 {
+		return
+	}
+	program := a.Command[0]
+	_, err := exec.LookPath(program)
+	if err == nil {
+		return
+	}
+	why := "not found in PATH"
+	switch {
+	case strings.Contains(program, "/") && errors.Is(err, fs.ErrNotExist):
+		why = "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		why = "not executable"
+	case strings.Contains(program, "/"):
+		why = strings.TrimPrefix(err.Error(), "exec: "+strconv.Quote(program)+": ")
+	}
+	m := f.marks[&a.Command]
+	f.found.add(m.value.items[0].at, "%s: %s: %s", m.path, quote(program), why)
+	(*f.found)[len(*f.found)-1].exec = true
+}
+
+// site leaves out what lies in the file system of an application elsewhere.
+func (f *fileChecker) site(s *Site, foreign map[string]bool) {
+	local := true
+	for _, r := range s.Routes {
+		if foreign[r.App] {
+			local = false
+			continue
+		}
+		f.path(&r.Dir, r, "dir", r.Dir, aFolder)
+		f.path(&r.Script, r, "script", r.Script, aFile)
+		f.path(&r.Alias, r, "alias", r.Alias, either)
+		if r.SecureLink != nil {
+			f.path(&r.SecureLink.SecretFile, r, "secure_link.secret_file", r.SecureLink.SecretFile, aFile)
+		}
+	}
+	if local {
+		f.path(&s.Root, s, "root", s.Root, aFolder)
+	}
+}
+
+// accounts looks at the fields that were written. A number needs no entry in the
+// user database.
+func (f *fileChecker) accounts(userName, groupName *string) {
+	if m, ok := f.marks[userName]; ok && !isNumber(*userName) {
+		if _, err := user.Lookup(*userName); err != nil {
+			f.found.add(m.value.at, "%s: no user %s", m.path, quote(*userName))
+		}
+	}
+	if m, ok := f.marks[groupName]; ok && !isNumber(*groupName) {
+		if _, err := user.LookupGroup(*groupName); err != nil {
+			f.found.add(m.value.at, "%s: no group %s", m.path, quote(*groupName))
+		}
+	}
+}
+
+func isNumber(name string) bool {
+	_, err := strconv.ParseUint(name, 10, 32)
+	return err == nil
+}
