@@ -1,0 +1,408 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"sluice/cgi"
+	"sluice/fcgi"
+	"sluice/sendfile"
+	"sluice/spawner"
+)
+
+// App is one application as the exchange sees it. It does not change.
+type App struct {
+	Name    string
+	Backend Backend
+	// Sender acts on send-file headers; nil: they are only removed.
+	Sender *sendfile.Sender
+	Log    *slog.Logger
+
+	HeaderBytes    int           // longest header block of a child
+	HeaderTimeout  time.Duration // to the end of the header block
+	ReadTimeout    time.Duration // between two reads of the body
+	RequestTimeout time.Duration // of the whole exchange with the child; 0: none
+
+	Release        ReleasePolicy
+	ReleaseBytes   int64         // drained at most
+	ReleaseTimeout time.Duration // drained for at most
+
+	Body     BodyLimits
+	Response SpoolLimits
+}
+
+// ReleasePolicy is how a child is let go after a send-file header.
+type ReleasePolicy uint8
+
+// The policies.
+const (
+	Drain  ReleasePolicy = iota // read and discard, within bounds, so that it can end its request
+	Close                       // close at once
+	Detach                      // read and discard until it ends by itself
+)
+
+// Request is one request for an App.
+type Request struct {
+	HTTP    *http.Request
+	Meta    *cgi.Meta
+	Command cgi.Command // the script, for an app of scripts; its Env is made from Meta
+	Stream  bool        // pass every read on at once
+	NPH     bool        // the script speaks to the client itself (RFC 3875 section 5)
+	// Whole wants the answer complete before any of it is sent, since the
+	// client could not tell a short one.
+	Whole bool
+}
+
+// repeatable reports whether the request may be sent twice: it changes nothing
+// (RFC 9110 section 9.2.1).
+func (r *Request) repeatable() bool {
+	switch r.HTTP.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
+}
+
+// Answer is what an exchange did beside writing to the client.
+type Answer struct {
+	// Redirect is the path and query of a local redirect: nothing has been
+	// sent, and the caller answers with that in place of this request.
+	Redirect string
+}
+
+// silence is how long a child may say nothing before what it has said is sent.
+const silence = 20 * time.Millisecond
+
+// crashWait is how long the end of a script's output may come before its exit
+// status.
+const crashWait = 100 * time.Millisecond
+
+// Serve does the whole exchange. An error is an *Error, and unless it is
+// Started nothing has been sent.
+func (a *App) Serve(w http.ResponseWriter, req *Request) (Answer, error) {
+	body, err := ReadBody(w, req.HTTP, a.Body)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer body.Close()
+	req.Meta.BodyLength = body.Len()
+	req.Meta.HasBody = body.Len() > 0 || req.HTTP.ContentLength != 0
+	ctx := req.HTTP.Context()
+	if a.RequestTimeout > 0 {
+		// The deadline itself is the reader's (run.limit); this one ends the
+		// wait for a child.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, a.RequestTimeout, errRequestTimeout)
+		defer cancel()
+	}
+	avoid := -1
+	for try := 0; ; try++ {
+		x := &run{App: a, req: req, w: w, ctx: ctx}
+		ans, err := x.attempt(body, avoid)
+		if err == nil || try > 0 || !x.repeat(err) {
+			return ans, plain(err)
+		}
+		a.Log.Info("request is repeated on another child", "pid", x.pid, "cause", err)
+		avoid = x.slot
+	}
+}
+
+var errRequestTimeout = errors.New("request_timeout is over")
+
+// plain takes the wrapping for repeat off again, so that callers see *Error.
+func plain(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return err
+}
+
+// run is one attempt to do a request.
+type run struct {
+	*App
+	req  *Request
+	w    http.ResponseWriter
+	ctx  context.Context
+	conv Attempt
+
+	pid, slot int
+	limit     time.Time   // of the attempt, from RequestTimeout; zero: none
+	heard     bool        // the child has said something
+	started   atomic.Bool // something may have reached the client
+}
+
+// repeat reports whether the request may be done once more, on another child:
+// nothing reached the first, or it refused, or died before it answered a
+// request that may be sent twice.
+func (x *run) repeat(err error) bool {
+	if x.started.Load() || x.ctx.Err() != nil {
+		return false
+	}
+	var u *unsent
+	if errors.As(err, &u) {
+		x.slot, x.pid = u.slot, u.err.PID
+		return true
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Kind {
+	case Overloaded, NoChild:
+		return x.conv != nil
+	case Died:
+		return !x.heard && x.conv != nil && x.req.Command.Path == "" && x.req.repeatable()
+	}
+	return false
+}
+
+func (x *run) attempt(body *Body, avoid int) (Answer, error) {
+	conv, err := x.Backend.Begin(x.ctx, x.req, body, avoid)
+	if err != nil {
+		return Answer{}, x.orTimeout(err)
+	}
+	x.conv, x.pid, x.slot = conv, conv.PID(), conv.Slot()
+	if x.RequestTimeout > 0 {
+		x.limit, _ = x.ctx.Deadline()
+	}
+	defer context.AfterFunc(x.ctx, conv.Interrupt)()
+	if x.req.NPH {
+		return Answer{}, x.passRaw()
+	}
+	bp := relayBuffers.Get().(*[]byte)
+	defer relayBuffers.Put(bp)
+	return x.answer((*bp)[:0])
+}
+
+// orTimeout tells a request whose time is over from a client that left.
+func (x *run) orTimeout(err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind == ClientGone && context.Cause(x.ctx) == errRequestTimeout {
+		return &Error{Kind: RequestTimeout, PID: e.PID, Err: fmt.Errorf("after %v", x.App.RequestTimeout)}
+	}
+	return err
+}
+
+// answer reads the header block, interim ones first, and acts on it.
+func (x *run) answer(buf []byte) (Answer, error) {
+	limit := time.Now().Add(x.HeaderTimeout)
+	for range maxInterim {
+		h, rest, whole, err := x.header(buf, limit)
+		if err != nil {
+			return Answer{}, x.fail(x.headerError(err))
+		}
+		if h.Status >= 100 && h.Status < 200 {
+			if h.Status != http.StatusEarlyHints {
+				return Answer{}, x.fail(&Error{Kind: BadHeader, Err: fmt.Errorf("status %d is not for a child to send", h.Status)})
+			}
+			x.earlyHints(h)
+			buf = whole[:copy(whole, rest)]
+			continue
+		}
+		if path := h.LocalRedirect(); path != "" {
+			x.release()
+			return Answer{Redirect: path}, nil
+		}
+		return Answer{}, x.final(h, rest)
+	}
+	return Answer{}, x.fail(&Error{Kind: BadHeader, Err: fmt.Errorf("more than %d interim answers", maxInterim)})
+}
+
+// maxInterim bounds the interim answers before the final one.
+const maxInterim = 16
+
+// header reads one header block before the limit.
+func (x *run) header(buf []byte, limit time.Time) (*cgi.Header, []byte, []byte, error) {
+	for {
+		if err := x.arm(limit); err != nil {
+			return nil, nil, nil, err
+		}
+		h, rest, whole, err := cgi.ReadHeader((*heard)(x), buf, x.HeaderBytes)
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return h, rest, whole, err
+		}
+		if e := x.interrupted(); e != nil {
+			return nil, nil, nil, e
+		}
+		if !time.Now().Before(limit) {
+			return nil, nil, nil, &Error{Kind: HeaderTimeout, Err: fmt.Errorf("within %v", x.HeaderTimeout)}
+		}
+		buf = whole
+	}
+}
+
+// heard reads from the child and remembers that it spoke.
+type heard run
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.conv.Read(p)
+	if n > 0 {
+		h.heard = true
+	}
+	return n, err
+}
+
+// arm sets the deadline of the reads to come. The order matters: what
+// interrupts does so by a deadline in the past, which this one may undo, so the
+// reasons are looked at after it is set.
+func (x *run) arm(t time.Time) error {
+	if !x.limit.IsZero() && x.limit.Before(t) {
+		t = x.limit
+	}
+	x.conv.SetReadDeadline(t)
+	if e := x.interrupted(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// interrupted says why a read was interrupted; nil: its deadline passed.
+func (x *run) interrupted() error {
+	switch {
+	case x.conv.Lost():
+		return &Error{Kind: NoChild, Err: spawner.ErrLost, RetryAfter: 1}
+	case context.Cause(x.ctx) == errRequestTimeout, !x.limit.IsZero() && !time.Now().Before(x.limit):
+		return &Error{Kind: RequestTimeout, Err: fmt.Errorf("after %v", x.App.RequestTimeout)}
+	case x.ctx.Err() != nil:
+		return &Error{Kind: ClientGone}
+	}
+	return nil
+}
+
+// headerError gives an error of the header block its kind.
+func (x *run) headerError(err error) error {
+	var e *Error
+	var status *fcgi.StatusError
+	var bad *cgi.HeaderError
+	switch {
+	case errors.As(err, &e):
+		return err
+	case errors.As(err, &status):
+		return statusError(status)
+	case errors.As(err, &bad):
+		return &Error{Kind: BadHeader, Err: err}
+	case errors.Is(err, cgi.ErrNoHeader):
+		if end, ok := x.conv.Ended(crashWait); ok {
+			err = fmt.Errorf("%w (%v)", err, end)
+		}
+		return &Error{Kind: BadHeader, Err: err}
+	}
+	return &Error{Kind: Died, Err: err}
+}
+
+func statusError(s *fcgi.StatusError) error {
+	switch {
+	case s.Refused():
+		return &Error{Kind: Overloaded, Err: s, RetryAfter: 1}
+	case s.UnknownRole():
+		return &Error{Kind: UnknownRole, Err: s}
+	}
+	return &Error{Kind: ProtocolStatus, Err: s}
+}
+
+// fail ends an exchange that went wrong: it settles with the child, as the kind
+// of the error wants it, and completes the error.
+func (x *run) fail(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Kind: Died, Err: err}
+	}
+	e.PID, e.Started = x.pid, x.started.Load()
+	switch e.Kind {
+	case HeaderTimeout, Stalled, RequestTimeout:
+		x.conv.Replace(e.Error())
+		x.conv.Settle(spawner.Cut, cgi.Abort)
+	case ClientGone, SendFailed:
+		x.conv.Settle(spawner.Cut, cgi.Abort)
+	case Died, NoChild, Overloaded, UnknownRole, ProtocolStatus:
+		x.conv.Settle(spawner.Failed, cgi.Stop)
+	default:
+		x.conv.Settle(spawner.Cut, cgi.Stop)
+	}
+	return e
+}
+
+// earlyHints forwards a 103 (RFC 8297) at once; a client of HTTP/1.0 does not
+// know interim answers.
+func (x *run) earlyHints(h *cgi.Header) {
+	if !x.req.HTTP.ProtoAtLeast(1, 1) {
+		return
+	}
+	sendfile.Strip(h.Fields)
+	out := x.w.Header()
+	for k, v := range h.Fields {
+		out[k] = v
+	}
+	x.w.WriteHeader(http.StatusEarlyHints)
+	for k := range h.Fields {
+		delete(out, k)
+	}
+}
+
+// final acts on the final header block.
+func (x *run) final(h *cgi.Header, rest []byte) error {
+	if x.Sender == nil {
+		sendfile.Strip(h.Fields)
+		return x.relay(h, rest)
+	}
+	order, ok, err := x.Sender.Take(h.Fields)
+	if err != nil {
+		x.release()
+		return x.fileError(err)
+	}
+	if !ok {
+		return x.relay(h, rest)
+	}
+	x.release()
+	f, err := x.Sender.Open(order)
+	if err != nil {
+		return x.fileError(err)
+	}
+	defer f.Close()
+	copyHeader(x.w.Header(), h)
+	return x.sent(x.Sender.Reply(h.Code()).Serve(x.w, x.req.HTTP, f))
+}
+
+func (x *run) sent(err error) error {
+	if err == nil {
+		return nil
+	}
+	kind := SendFailed
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		kind = FileBroken
+	}
+	return &Error{Kind: kind, PID: x.pid, Started: true, Err: err}
+}
+
+func (x *run) fileError(err error) error {
+	kind := BadSendFile
+	var e *sendfile.Error
+	if errors.As(err, &e) {
+		switch e.Status {
+		case http.StatusNotFound:
+			kind = FileMissing
+		case http.StatusForbidden:
+			kind = FileRefused
+		}
+	}
+	return &Error{Kind: kind, PID: x.pid, Err: err}
+}
+
+// copyHeader puts the child's fields into the answer. An answer without a
+// Content-Type stays without one: guessing could turn text into a page.
+func copyHeader(out http.Header, h *cgi.Header) {
+	for k, v := range h.Fields {
+		out[k] = v
+	}
+	if _, ok := out["Content-Type"]; !ok {
+		out["Content-Type"] = nil
+	}
+}
