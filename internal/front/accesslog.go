@@ -1,0 +1,118 @@
+package front
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Format is the form of an access log's lines.
+type Format uint8
+
+// The forms.
+const (
+	Common   Format = iota // the Common Log Format
+	Combined               // and Referer and User-Agent
+	JSON                   // an object a line
+)
+
+// AccessLog writes a line for each request. A line is one write, so that
+// several processes may append to one file.
+type AccessLog struct {
+	Out    io.Writer
+	Format Format
+
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (a *AccessLog) write(r *http.Request, w *response, begin time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.Format == JSON {
+		a.buf = appendJSON(a.buf[:0], r, w, begin)
+	} else {
+		a.buf = a.appendLine(a.buf[:0], r, w, begin)
+	}
+	a.Out.Write(a.buf)
+}
+
+func (a *AccessLog) appendLine(b []byte, r *http.Request, w *response, begin time.Time) []byte {
+	b = append(b, clientOf(r)...)
+	b = append(b, " - - ["...)
+	b = begin.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
+	b = append(b, `] "`...)
+	b = appendEscaped(b, r.Method)
+	b = append(b, ' ')
+	b = appendEscaped(b, r.RequestURI)
+	b = append(b, ' ')
+	b = append(b, r.Proto...)
+	b = append(b, `" `...)
+	b = strconv.AppendInt(b, int64(w.status), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, w.bytes, 10)
+	if a.Format == Combined {
+		b = appendQuoted(b, r.Header.Get("Referer"))
+		b = appendQuoted(b, r.Header.Get("User-Agent"))
+	}
+	return append(b, '\n')
+}
+
+func clientOf(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return "unix:"
+}
+
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, ` "`...)
+	if s == "" {
+		b = append(b, '-')
+	}
+	b = appendEscaped(b, s)
+	return append(b, '"')
+}
+
+// appendEscaped keeps a client from forging lines or sending commands to the
+// terminal of whoever reads them.
+func appendEscaped(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ' || c >= 0x7f:
+			b = append(b, '\\', 'x', hex[c>>4], hex[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+func appendJSON(b []byte, r *http.Request, w *response, begin time.Time) []byte {
+	line, err := json.Marshal(struct {
+		Time      time.Time `json:"time"`
+		Client    string    `json:"client"`
+		Host      string    `json:"host"`
+		Method    string    `json:"method"`
+		URI       string    `json:"uri"`
+		Protocol  string    `json:"protocol"`
+		Status    int       `json:"status"`
+		Bytes     int64     `json:"bytes"`
+		Seconds   float64   `json:"seconds"`
+		Aborted   bool      `json:"aborted"`
+		Referer   string    `json:"referer,omitempty"`
+		UserAgent string    `json:"user_agent,omitempty"`
+	}{begin, clientOf(r), r.Host, r.Method, r.RequestURI, r.Proto, w.status, w.bytes,
+		time.Since(begin).Seconds(), w.aborted, r.Header.Get("Referer"), r.Header.Get("User-Agent")})
+	if err != nil {
+		return b
+	}
+	return append(append(b, line...), '\n')
+}

@@ -1,0 +1,250 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/cgi"
+	"sluice/internal/exchange"
+	"sluice/sendfile"
+)
+
+// maxRequestLine is the longest request target; beyond it 414.
+const maxRequestLine = 16 << 10
+
+// maxRedirects bounds the local redirects of one request.
+const maxRedirects = 5
+
+// Handler answers requests: it is the sites as an http.Handler.
+type Handler struct {
+	Sites    *Sites
+	Software string // SERVER_SOFTWARE
+	Log      *slog.Logger
+	Access   *AccessLog // nil: none
+	// KeepaliveRequests closes a connection after so many; 0: no limit.
+	KeepaliveRequests int
+}
+
+// ServeHTTP answers one request and logs it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1)}
+	if h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests {
+		w.Header().Set("Connection", "close")
+	}
+	if h.Access != nil {
+		begin := time.Now()
+		defer func() { h.Access.write(r, rw, begin) }()
+	}
+	if err := h.serve(rw, r); err != nil {
+		h.failed(rw, r, err)
+	}
+}
+
+// serve finds the target and answers, and once more for each local redirect.
+func (h *Handler) serve(w *response, r *http.Request) error {
+	if len(r.RequestURI) > maxRequestLine {
+		w.Header().Set("Connection", "close")
+		return answer(w, http.StatusRequestURITooLong)
+	}
+	site := h.Sites.Find(r.Host)
+	if site == nil {
+		return answer(w, http.StatusNotFound)
+	}
+	u, inside := r.URL, false
+	for range maxRedirects + 1 {
+		t := site.Resolve(u, inside)
+		if t.App == nil {
+			return h.plain(w, r, u, t)
+		}
+		ans, err := h.exchange(w, r, t)
+		if err != nil || ans.Redirect == "" {
+			return err
+		}
+		if u, err = url.ParseRequestURI(ans.Redirect); err != nil {
+			return &exchange.Error{Kind: exchange.BadHeader, Err: fmt.Errorf("local redirect: %w", err)}
+		}
+		r, inside = redirected(r, u), true
+	}
+	h.Log.Warn("too many local redirects", "request", r.RequestURI, "limit", maxRedirects)
+	return answer(w, http.StatusInternalServerError)
+}
+
+// redirected is the request for the target of a local redirect: what a GET of
+// it would be (RFC 3875 section 6.2.2), without the body.
+func redirected(r *http.Request, u *url.URL) *http.Request {
+	n := r.WithContext(r.Context())
+	n.URL, n.RequestURI = u, u.RequestURI()
+	if r.Method != http.MethodHead {
+		n.Method = http.MethodGet
+	}
+	n.Body, n.ContentLength = http.NoBody, 0
+	n.Header = r.Header.Clone()
+	n.Header.Del("Content-Type")
+	return n
+}
+
+// plain answers without a child.
+func (h *Handler) plain(w *response, r *http.Request, u *url.URL, t Target) error {
+	switch {
+	case t.Location != "":
+		w.Header().Set("Location", location(t.Location, u.RawQuery))
+		return answer(w, t.Status)
+	case t.Status != 0:
+		h.Log.Debug("no answer for this path", "request", r.RequestURI, "status", t.Status, "reason", t.Reason)
+		return answer(w, t.Status)
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return answer(w, http.StatusMethodNotAllowed)
+	}
+	return h.file(w, r, t)
+}
+
+// location is the target of a redirect to a folder: the path only, so that no
+// Host can lead elsewhere, and never one that begins with two slashes.
+func location(p, query string) string {
+	u := url.URL{Path: "/" + strings.TrimLeft(p, "/"), RawQuery: query}
+	return u.String()
+}
+
+// file sends a static file.
+func (h *Handler) file(w *response, r *http.Request, t Target) error {
+	links := sendfile.Follow
+	if !t.Site.FollowSymlinks {
+		links = sendfile.Deny
+	}
+	f, err := sendfile.OpenBeneath(t.Root, t.File, links)
+	if err != nil {
+		var e *sendfile.Error
+		if !errors.As(err, &e) {
+			return err
+		}
+		if e.Status >= 500 {
+			h.Log.Error("file could not be opened", "request", r.RequestURI, "err", err)
+		}
+		return answer(w, e.Status)
+	}
+	defer f.Close()
+	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types}
+	if err := p.Serve(w, r, f); err != nil {
+		return &exchange.Error{Kind: exchange.SendFailed, Started: true, Err: err}
+	}
+	return nil
+}
+
+// exchange passes the request to the application.
+func (h *Handler) exchange(w *response, r *http.Request, t Target) (exchange.Answer, error) {
+	w.app = t.App.Name
+	return t.App.Serve(w, &exchange.Request{
+		HTTP:    r,
+		Meta:    h.Meta(r, t),
+		Command: t.command(),
+		Stream:  t.Route.Stream,
+		NPH:     t.App.Scripts && strings.HasPrefix(filepath.Base(t.ScriptFilename), "nph-"),
+		Whole:   w.proto10 && !w.canReset(),
+	})
+}
+
+// Meta is what the child of a target is told about the request.
+func (h *Handler) Meta(r *http.Request, t Target) *cgi.Meta {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return &cgi.Meta{
+		Request:           r,
+		ScriptName:        t.ScriptName,
+		ScriptFilename:    t.ScriptFilename,
+		PathInfo:          t.PathInfo,
+		DocumentRoot:      t.DocumentRoot,
+		Software:          h.Software,
+		Local:             local,
+		PassAuthorization: t.App.PassAuthorization,
+		Env:               t.Route.Env,
+		AppEnv:            t.App.Env,
+	}
+}
+
+// command is the program of a target, for an app of scripts.
+func (t *Target) command() cgi.Command {
+	if !t.App.Scripts {
+		return cgi.Command{}
+	}
+	c := cgi.Command{Path: t.ScriptFilename, Args: []string{t.ScriptFilename}, Dir: t.App.Dir}
+	if n := t.App.Interpreter; len(n) > 0 {
+		c.Path = n[0]
+		c.Args = append(n[:len(n):len(n)], t.ScriptFilename)
+	}
+	if c.Dir == "" {
+		c.Dir = filepath.Dir(t.ScriptFilename)
+	}
+	return c
+}
+
+// failed answers a request that went wrong, or ends its connection so that the
+// client can tell.
+func (h *Handler) failed(w *response, r *http.Request, err error) {
+	var e *exchange.Error
+	if !errors.As(err, &e) {
+		e = &exchange.Error{Kind: exchange.FileBroken, Err: err}
+	}
+	h.note(w, r, e)
+	if e.Started || w.status != 0 {
+		w.aborted = true
+		w.abort()
+	}
+	if e.Kind == exchange.ClientGone {
+		w.status = e.Kind.Status()
+		w.abort()
+	}
+	clear(w.Header())
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfter))
+	}
+	switch e.Kind {
+	case exchange.BodyTooLarge, exchange.BodyBroken, exchange.BodyTimeout:
+		// What is left of the body is of no use to anybody.
+		w.Header().Set("Connection", "close")
+	}
+	answer(w, e.Kind.Status())
+}
+
+func (h *Handler) note(w *response, r *http.Request, e *exchange.Error) {
+	args := []any{"method", r.Method, "request", r.RequestURI, "client", r.RemoteAddr}
+	if w.app != "" {
+		args = append(args, "app", w.app)
+	}
+	if e.PID != 0 {
+		args = append(args, "pid", e.PID)
+	}
+	if e.Started {
+		args = append(args, "aborted", true)
+	}
+	if e.Err != nil {
+		args = append(args, "err", e.Err)
+	}
+	h.Log.Log(context.WithoutCancel(r.Context()), e.Kind.Level(), e.Kind.String(), args...)
+}
+
+// answer is the page of a status.
+func answer(w *response, status int) error {
+	text := fmt.Sprintf("%d %s\n", status, http.StatusText(status))
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, err := w.Write([]byte(text))
+	if errors.Is(err, http.ErrBodyNotAllowed) {
+		err = nil
+	}
+	if err != nil {
+		return &exchange.Error{Kind: exchange.SendFailed, Started: true, Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,334 @@
+package front
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Target is what a URL reaches.
+type Target struct {
+	Site  *Site
+	Route *Route // nil: no route matched; the site's files
+
+	// Status is an answer without more ado: 400, 403, 404, or 301 to Location.
+	Status   int
+	Reason   string // for the log and explain: why
+	Location string
+
+	// File is a static file: its name below Root.
+	Root, File string
+
+	// The script of an app.
+	App            *App
+	ScriptName     string
+	ScriptFilename string
+	PathInfo       string
+	DocumentRoot   string
+}
+
+func refuse(status int, reason string) Target { return Target{Status: status, Reason: reason} }
+
+// Resolve finds what the path of a URL reaches on a site. inside is for a local
+// redirect, to which internal routes are open.
+func (s *Site) Resolve(u *url.URL, inside bool) Target {
+	p, ok := cleaned(u.Path)
+	if !ok {
+		return Target{Site: s, Status: http.StatusBadRequest, Reason: "the path goes above the root, or is none"}
+	}
+	if raw := u.EscapedPath(); hasEncodedSlash(raw) {
+		var t Target
+		if p, t = s.encodedSlashes(p, raw); t.Status != 0 {
+			t.Site = s
+			return t
+		}
+	}
+	t := s.resolve(p, inside, len(s.Index)+2)
+	t.Site = s
+	return t
+}
+
+// encodedSlashes applies the policy of the route that the path would reach.
+func (s *Site) encodedSlashes(p, raw string) (string, Target) {
+	policy := RefuseSlashes
+	for _, r := range s.Routes {
+		if _, ok := r.under(p); ok && (r.Ending == "" || strings.Contains(p, r.Ending)) {
+			policy = r.Slashes
+			break
+		}
+	}
+	switch policy {
+	case DecodeSlashes:
+		return p, Target{}
+	case KeepSlashes:
+		kept, err := keepSlashes(raw, url.PathUnescape)
+		if c, ok := cleaned(kept); err == nil && ok {
+			return c, Target{}
+		}
+	}
+	return "", refuse(http.StatusNotFound, "encoded slash in the path")
+}
+
+// under reports whether the path lies under the route's prefix, on a segment
+// boundary, and what comes behind it: "" or with its slash.
+func (r *Route) under(p string) (rest string, ok bool) {
+	if r.Exact {
+		return "", p == r.Prefix
+	}
+	base := strings.TrimSuffix(r.Prefix, "/")
+	rest, ok = strings.CutPrefix(p, base)
+	if !ok || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	// "/dir/" does not match "/dir": that is redirected.
+	if rest == "" && strings.HasSuffix(r.Prefix, "/") && r.Prefix != "/" {
+		return "", false
+	}
+	return rest, true
+}
+
+// resolve tries the routes in order, then the files of the site. depth bounds
+// the steps from a folder to its index and to the fallback.
+func (s *Site) resolve(p string, inside bool, depth int) Target {
+	for _, r := range s.Routes {
+		rest, ok := r.under(p)
+		if !ok || r.Internal && !inside {
+			if ok && r.Ending == "" {
+				return Target{Route: r, Status: http.StatusNotFound, Reason: "the route is internal"}
+			}
+			if !ok && r.wantsSlash(p) && (!r.Internal || inside) && !r.Deny {
+				return Target{Route: r, Status: http.StatusMovedPermanently, Location: p + "/", Reason: "a folder without its slash"}
+			}
+			continue
+		}
+		if t, ok := s.route(r, p, rest, inside, depth); ok {
+			t.Route = r
+			return t
+		}
+	}
+	return s.files(p, s.Root, p, inside, depth)
+}
+
+// wantsSlash reports whether the path is the route's prefix without its slash.
+func (r *Route) wantsSlash(p string) bool {
+	return !r.Exact && r.Ending == "" && r.Prefix == p+"/"
+}
+
+func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, bool) {
+	switch {
+	case r.Deny && r.Ending == "":
+		return refuse(http.StatusForbidden, "the route denies"), true
+	case r.Deny:
+		if strings.HasSuffix(p, r.Ending) || strings.Contains(p, r.Ending+"/") {
+			return refuse(http.StatusForbidden, "the route denies"), true
+		}
+		return Target{}, false
+	case r.Ending != "":
+		return s.byEnding(r, p, rest)
+	case r.App == nil:
+		return s.static(r, p, rest, inside, depth), true
+	case r.Script != "":
+		return s.script(r, p, strings.TrimSuffix(p[:len(p)-len(rest)], "/"), r.Script, rest), true
+	case r.Dir != "":
+		return s.walk(r, p, r.Dir, strings.TrimSuffix(r.Prefix, "/"), rest), true
+	case r.App.Scripts:
+		base := strings.TrimSuffix(r.Prefix, "/")
+		return s.walk(r, p, s.Root+base, base, rest), true
+	}
+	return s.virtual(r, p, rest), true
+}
+
+// byEnding splits the path at the first existing regular file with the route's
+// ending. A route with a script runs that one instead of the file.
+func (s *Site) byEnding(r *Route, p, rest string) (Target, bool) {
+	base := p[:len(p)-len(rest)]
+	dir := s.Root + base
+	if r.Dir != "" {
+		dir = r.Dir
+	}
+	if r.App == nil {
+		if !strings.HasSuffix(p, r.Ending) {
+			return Target{}, false
+		}
+		return s.file(r, p, dir, rest), true
+	}
+	for i := 0; i < len(rest); {
+		j := strings.IndexByte(rest[i+1:], '/')
+		end := len(rest)
+		if j >= 0 {
+			end = i + 1 + j
+		}
+		head := rest[:end]
+		if strings.HasSuffix(head, r.Ending) && len(path.Base(head)) > len(r.Ending) {
+			if r.App.ScriptRoot != "" || s.regular(dir, head) {
+				return s.script(r, p, base+head, dir+head, rest[end:]), true
+			}
+		}
+		i = end
+	}
+	return Target{}, false
+}
+
+// regular reports whether the name below dir is a regular file that may be
+// used.
+func (s *Site) regular(dir, name string) bool {
+	fi, err := s.stat(dir, name)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// stat looks a name up; where the site does not follow symbolic links, none
+// below dir counts.
+func (s *Site) stat(dir, name string) (os.FileInfo, error) {
+	full := dir + name
+	if !s.FollowSymlinks {
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			return nil, err
+		}
+		got, err := filepath.EvalSymlinks(full)
+		if err != nil {
+			return nil, err
+		}
+		if got != filepath.Clean(real+name) {
+			return nil, os.ErrNotExist
+		}
+	}
+	return os.Stat(full)
+}
+
+// walk follows the rest of the path below dir to the first regular file.
+func (s *Site) walk(r *Route, p, dir, base, rest string) Target {
+	for i := 0; i < len(rest); {
+		j := strings.IndexByte(rest[i+1:], '/')
+		end := len(rest)
+		if j >= 0 {
+			end = i + 1 + j
+		}
+		head := rest[:end]
+		if head != "/" {
+			fi, err := s.stat(dir, head)
+			switch {
+			case err != nil:
+				return refuse(http.StatusNotFound, "no file "+dir+head)
+			case fi.Mode().IsRegular():
+				return s.script(r, p, base+head, dir+head, rest[end:])
+			case !fi.IsDir():
+				return refuse(http.StatusForbidden, dir+head+" is not a regular file")
+			}
+		}
+		i = end
+	}
+	return refuse(http.StatusForbidden, "a folder of scripts")
+}
+
+func (s *Site) script(r *Route, p, name, file, info string) Target {
+	if s.HideDotfiles && hidden(name) {
+		return refuse(http.StatusNotFound, "a name that begins with a dot")
+	}
+	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, PathInfo: info, DocumentRoot: s.Root}
+	if sr := r.App.ScriptRoot; sr != "" {
+		t.DocumentRoot = sr
+		if rel, ok := strings.CutPrefix(file, s.Root+"/"); ok {
+			t.ScriptFilename = strings.TrimSuffix(sr, "/") + "/" + rel
+		}
+	}
+	return t
+}
+
+// virtual gives a whole prefix to an application that finds its own way.
+func (s *Site) virtual(r *Route, p, rest string) Target {
+	name := strings.TrimSuffix(r.Prefix, "/")
+	if r.Exact {
+		name = r.Prefix
+	}
+	return s.script(r, p, name, s.Root+name, rest)
+}
+
+// static is a route that serves files.
+func (s *Site) static(r *Route, p, rest string, inside bool, depth int) Target {
+	if r.Alias == "" {
+		return s.files(p, s.Root, p, false, 0)
+	}
+	if r.Exact {
+		return s.file(r, p, filepath.Dir(r.Alias), "/"+filepath.Base(r.Alias))
+	}
+	if rest == "" {
+		rest = "/"
+	}
+	return s.files(p, strings.TrimSuffix(r.Alias, "/"), rest, false, -1)
+}
+
+// files looks a path up among files: name below root. depth says what an index
+// may be: above 0, whatever its path reaches; otherwise a file.
+func (s *Site) files(p, root, name string, inside bool, depth int) Target {
+	if s.HideDotfiles && hidden(name) {
+		return refuse(http.StatusNotFound, "a name that begins with a dot")
+	}
+	if root == "" {
+		return refuse(http.StatusNotFound, "the site has no root and no route matched")
+	}
+	fi, err := s.stat(root, name)
+	switch {
+	case err == nil && fi.IsDir():
+		if !strings.HasSuffix(p, "/") {
+			return Target{Status: http.StatusMovedPermanently, Location: p + "/", Reason: "a folder without its slash"}
+		}
+		if t, ok := s.index(p, root, name, inside, depth); ok {
+			return t
+		}
+		if depth <= 0 || s.Fallback == "" {
+			return refuse(http.StatusForbidden, "a folder without an index")
+		}
+	case err == nil && strings.HasSuffix(name, "/"):
+		err = os.ErrNotExist // a file is no folder
+	case err == nil:
+		return s.file(nil, p, root, name)
+	case os.IsPermission(err):
+		return refuse(http.StatusForbidden, "no permission for "+root+name)
+	}
+	if depth > 0 && s.Fallback != "" && p != s.Fallback {
+		return s.resolve(s.Fallback, true, 0)
+	}
+	return refuse(http.StatusNotFound, "no file "+root+name)
+}
+
+// index looks for the index of a folder.
+func (s *Site) index(p, root, name string, inside bool, depth int) (Target, bool) {
+	for _, i := range s.Index {
+		if !s.regular(root, name+i) {
+			continue
+		}
+		if depth > 0 {
+			return s.resolve(p+i, inside, 0), true
+		}
+		return s.file(nil, p, root, name+i), true
+	}
+	return Target{}, false
+}
+
+// file is a static file, unless it is a script: whatever the spelling, the
+// source of one is never sent.
+func (s *Site) file(r *Route, p, root, name string) Target {
+	if s.HideDotfiles && hidden(name) {
+		return refuse(http.StatusNotFound, "a name that begins with a dot")
+	}
+	base := path.Base(name)
+	for _, e := range s.endings {
+		if looksLike(base, e) {
+			return refuse(http.StatusForbidden, "the source of a script is not sent")
+		}
+	}
+	full := filepath.Clean(root + name)
+	for _, r := range s.Routes {
+		if r.App == nil {
+			continue
+		}
+		if r.Script == full || r.Dir != "" && r.Ending == "" && strings.HasPrefix(full, r.Dir+"/") {
+			return refuse(http.StatusForbidden, "the source of a script is not sent")
+		}
+	}
+	return Target{Root: root, File: name}
+}

@@ -1,0 +1,75 @@
+package front
+
+import (
+	"io"
+	"net/http"
+)
+
+// response is the ResponseWriter of the front: it counts for the access log, and
+// knows how to end a connection so that the client can tell.
+type response struct {
+	http.ResponseWriter
+	conn    *conn // nil where the connection is not ours, as in tests
+	proto10 bool
+	app     string
+
+	status  int
+	bytes   int64
+	open    bool // the body ends with the connection
+	aborted bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *response) WriteHeader(status int) {
+	if status >= 200 && w.status == 0 {
+		w.status = status
+		w.open = w.proto10 && w.Header().Get("Content-Length") == ""
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *response) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom lets a file pass to the connection in one piece.
+func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
+	if rf, ok := w.ResponseWriter.(io.ReaderFrom); ok {
+		n, err = rf.ReadFrom(src)
+	} else {
+		n, err = io.Copy(struct{ io.Writer }{w.ResponseWriter}, src)
+	}
+	w.bytes += n
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// JoinsHeader implements sendfile.HeaderJoiner: the header goes to the kernel,
+// which holds it back for the file that follows at once.
+func (w *response) JoinsHeader() bool {
+	if w.conn == nil {
+		return false
+	}
+	w.conn.hold(true)
+	defer w.conn.hold(false)
+	http.NewResponseController(w.ResponseWriter).Flush()
+	return true
+}
+
+// canReset reports whether the connection can end in a way that is not the
+// orderly one: a unix socket cannot.
+func (w *response) canReset() bool { return w.conn == nil || w.conn.tcp }
+
+// abort ends the connection, and does not return. Where the end of the
+// connection is the end of the body, it is reset.
+func (w *response) abort() {
+	if w.open && w.conn != nil {
+		w.conn.reset()
+	}
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,107 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options are the limits of the connections.
+type Options struct {
+	Handler       http.Handler
+	Log           *slog.Logger
+	Connections   int           // at once; at the limit no more are accepted
+	HeaderBytes   int           // of a request
+	HeaderTimeout time.Duration // to the end of a request's header
+	KeepaliveIdle time.Duration // between two requests
+	SendTimeout   time.Duration // without progress towards the client
+}
+
+// Server accepts connections on any number of listeners.
+type Server struct {
+	opt   Options
+	http  *http.Server
+	slots chan struct{} // a token per connection that may be open
+	quit  chan struct{}
+	once  sync.Once
+}
+
+// New returns a Server.
+func New(o Options) *Server {
+	s := &Server{opt: o, slots: make(chan struct{}, o.Connections), quit: make(chan struct{})}
+	s.http = &http.Server{
+		Handler:           o.Handler,
+		ReadHeaderTimeout: o.HeaderTimeout,
+		IdleTimeout:       o.KeepaliveIdle,
+		// net/http adds 4096 bytes of its own.
+		MaxHeaderBytes: max(1, o.HeaderBytes-4096),
+		ErrorLog:       log.New(complaints{o.Log}, "", 0),
+		ConnContext:    withConn,
+	}
+	return s
+}
+
+// complaints are net/http's own log lines: nearly all of them are about what a
+// client sent.
+type complaints struct{ log *slog.Logger }
+
+func (c complaints) Write(p []byte) (int, error) {
+	c.log.Info("http", "said", string(p[:max(0, len(p)-1)]))
+	return len(p), nil
+}
+
+// Serve accepts on the listener until Shutdown, and then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(&listener{Listener: l, s: s})
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", l.Addr(), err)
+}
+
+// Shutdown stops accepting, lets the requests in progress finish, and closes
+// idle connections. When ctx ends first, the rest is closed.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.once.Do(func() { close(s.quit) })
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		s.http.Close()
+	}
+	return err
+}
+
+// listener wraps the connections, and does not accept more of them than may be
+// open.
+type listener struct {
+	net.Listener
+	s *Server
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case l.s.slots <- struct{}{}:
+	case <-l.s.quit:
+		return nil, net.ErrClosed
+	}
+	release := func() { <-l.s.slots }
+	c, err := l.Listener.Accept()
+	if err != nil {
+		release()
+		return nil, err
+	}
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		c.Close()
+		release()
+		return nil, err
+	}
+	_, tcp := c.(*net.TCPConn)
+	return &conn{Conn: c, raw: raw, tcp: tcp, timeout: l.s.opt.SendTimeout, onClose: release}, nil
+}

@@ -1,0 +1,133 @@
+package front
+
+import (
+	"net"
+	"sort"
+	"strings"
+
+	"sluice/internal/exchange"
+)
+
+// Site is one set of hosts, with a folder and routes.
+type Site struct {
+	Hosts          []string // lower case; "*.example.org" matches every name below; none: the default site
+	Root           string
+	Index          []string
+	Fallback       string
+	HideDotfiles   bool
+	FollowSymlinks bool
+	Types          map[string]string
+	Routes         []*Route
+
+	endings []string // of script routes, lower case
+}
+
+// Route says what answers a part of a site. Exactly one of App, Deny and the
+// static forms holds.
+type Route struct {
+	Text   string // as the operator wrote the match
+	Exact  bool
+	Prefix string // the whole path if Exact
+	Ending string // ".ext" or ""
+
+	App      *App
+	Dir      string
+	Script   string
+	Alias    string
+	Static   bool
+	Deny     bool
+	Internal bool
+	Env      map[string]string
+	Slashes  SlashPolicy
+	Stream   bool
+}
+
+// SlashPolicy is what an encoded slash in a path means.
+type SlashPolicy uint8
+
+// The policies.
+const (
+	RefuseSlashes SlashPolicy = iota // 404
+	DecodeSlashes                    // as a slash
+	KeepSlashes                      // stays encoded
+)
+
+// App is an application as the front sees it.
+type App struct {
+	*exchange.App
+	Scripts           bool     // every request starts a program (CGI)
+	Interpreter       []string // runs the script; none: it is executed itself
+	ScriptRoot        string   // the application's name for the site's root; then no file is looked for
+	Dir               string   // working directory of scripts; "": the script's own
+	Env               map[string]string
+	PassAuthorization bool
+}
+
+// prepare sorts the routes into the order in which they are tried: exact ones,
+// then the longest prefix, and with the same prefix an ending before none.
+func (s *Site) prepare() {
+	sort.SliceStable(s.Routes, func(i, j int) bool {
+		a, b := s.Routes[i], s.Routes[j]
+		switch {
+		case a.Exact != b.Exact:
+			return a.Exact
+		case len(a.Prefix) != len(b.Prefix):
+			return len(a.Prefix) > len(b.Prefix)
+		}
+		return a.Ending != "" && b.Ending == ""
+	})
+	for _, r := range s.Routes {
+		if r.Ending != "" && r.App != nil {
+			s.endings = append(s.endings, strings.ToLower(r.Ending))
+		}
+	}
+}
+
+// Sites finds the site of a host.
+type Sites struct {
+	exact    map[string]*Site
+	wild     []wildcard // longest first
+	fallback *Site
+}
+
+type wildcard struct {
+	suffix string // ".example.org"
+	site   *Site
+}
+
+// NewSites prepares the sites for use.
+func NewSites(all []*Site) *Sites {
+	t := &Sites{exact: map[string]*Site{}}
+	for _, s := range all {
+		s.prepare()
+		if len(s.Hosts) == 0 {
+			t.fallback = s
+		}
+		for _, h := range s.Hosts {
+			if rest, ok := strings.CutPrefix(h, "*"); ok {
+				t.wild = append(t.wild, wildcard{rest, s})
+			} else {
+				t.exact[h] = s
+			}
+		}
+	}
+	sort.SliceStable(t.wild, func(i, j int) bool { return len(t.wild[i].suffix) > len(t.wild[j].suffix) })
+	return t
+}
+
+// Find returns the site of a Host value, or nil.
+func (t *Sites) Find(host string) *Site {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+	if s := t.exact[host]; s != nil {
+		return s
+	}
+	for _, w := range t.wild {
+		if strings.HasSuffix(host, w.suffix) && len(host) > len(w.suffix) {
+			return w.site
+		}
+	}
+	return t.fallback
+}
