@@ -1,0 +1,247 @@
+package assemble
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"sluice/cgi"
+	"sluice/fcgi"
+	"sluice/internal/config"
+	"sluice/internal/exchange"
+	"sluice/internal/front"
+	"sluice/sendfile"
+	"sluice/spawner"
+)
+
+// Inputs are what a worker has beside its configuration.
+type Inputs struct {
+	Version  string
+	Log      *slog.Logger
+	Access   io.Writer              // nil: no access log
+	Sockets  string                 // folder of the children's sockets
+	Report   func(r spawner.Report) // to the supervisors
+	Scripts  cgi.Starter
+	PassFrom []string // the environment that pass_env picks from
+}
+
+// Worker is a configuration in the form that serves requests.
+type Worker struct {
+	Front   front.Options
+	Handler *front.Handler
+	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
+}
+
+// NewWorker assembles a worker. Its errors are programming errors or what only
+// the running system can tell, since the configuration has been validated.
+func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
+	w := &Worker{Pools: map[string]*spawner.Pool{}}
+	apps := map[string]*front.App{}
+	for _, a := range c.Apps {
+		app, err := w.app(c, a, in)
+		if err != nil {
+			return nil, fmt.Errorf("app %q: %w", a.Name, err)
+		}
+		apps[a.Name] = app
+	}
+	var sites []*front.Site
+	for _, s := range c.Sites {
+		sites = append(sites, site(s, apps))
+	}
+	w.Handler = &front.Handler{
+		Sites:             front.NewSites(sites),
+		Software:          "sluice/" + in.Version,
+		Log:               in.Log,
+		KeepaliveRequests: c.Limits.KeepaliveRequests,
+	}
+	if in.Access != nil {
+		w.Handler.Access = &front.AccessLog{Out: in.Access, Format: formats[c.Log.Format]}
+	}
+	w.Front = front.Options{
+		Handler:       http.Handler(w.Handler),
+		Log:           in.Log,
+		Connections:   c.Limits.Connections,
+		HeaderBytes:   int(c.Limits.HeaderBytes),
+		HeaderTimeout: c.Limits.HeaderTimeout,
+		KeepaliveIdle: c.Limits.KeepaliveIdle,
+		SendTimeout:   c.Limits.SendTimeout,
+	}
+	return w, nil
+}
+
+var formats = map[string]front.Format{"common": front.Common, "combined": front.Combined, "json": front.JSON}
+
+var releases = map[string]exchange.ReleasePolicy{"drain": exchange.Drain, "close": exchange.Close, "detach": exchange.Detach}
+
+var slashes = map[string]front.SlashPolicy{"refuse": front.RefuseSlashes, "decode": front.DecodeSlashes, "keep": front.KeepSlashes}
+
+func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, error) {
+	log := in.Log.With("app", a.Name)
+	sender, err := sender(a)
+	if err != nil {
+		return nil, err
+	}
+	x := &exchange.App{
+		Name:           a.Name,
+		Sender:         sender,
+		Log:            log,
+		HeaderBytes:    int(a.HeaderBytes),
+		HeaderTimeout:  a.HeaderTimeout,
+		ReadTimeout:    a.ReadTimeout,
+		RequestTimeout: a.RequestTimeout,
+		Release:        releases[a.Release],
+		ReleaseBytes:   a.ReleaseBytes,
+		ReleaseTimeout: a.ReleaseTimeout,
+		Body: exchange.BodyLimits{Bytes: c.Limits.BodyBytes, Memory: c.Limits.BodyMemory, Dir: c.SpoolDir,
+			Timeout: c.Limits.SendTimeout},
+		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
+	}
+	f := &front.App{App: x, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization}
+	stderr := errorLog(a, in.Log)
+	if a.Kind == config.KindCGI {
+		f.Scripts, f.Dir = true, a.Dir
+		f.Env = scriptEnv(a, in.PassFrom)
+		if len(a.Command) > 0 {
+			path, err := spawner.LookPath(a.Command[0])
+			if err != nil {
+				return nil, err
+			}
+			f.Interpreter = append([]string{path}, a.Command[1:]...)
+		}
+		x.Backend = scripts(a, in, log, stderr)
+		return f, nil
+	}
+	pool := w.pool(a, in)
+	x.Backend = &exchange.FastCGI{Pool: pool, Role: fcgi.Responder, WriteTimeout: a.ReadTimeout, Stderr: stderr}
+	return f, nil
+}
+
+func sender(a *config.App) (*sendfile.Sender, error) {
+	if len(a.SendFile.Roots) == 0 {
+		return nil, nil
+	}
+	links, err := sendfile.ParseSymlinks(a.SendFile.Symlinks)
+	if err != nil {
+		return nil, err
+	}
+	types, err := sendfile.ParseTypePolicy(a.SendFile.Type)
+	if err != nil {
+		return nil, err
+	}
+	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
+		Decode: a.SendFile.Decode, Symlinks: links, Type: types})
+}
+
+func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {
+	return &cgi.ErrorLog{App: a.Name, Log: log, Lines: a.StderrRate.Count, Per: a.StderrRate.Per}
+}
+
+// scriptEnv is the operator's part of a script's environment: what is passed on
+// of sluice's own, and env, which beats it.
+func scriptEnv(a *config.App, from []string) map[string]string {
+	m := map[string]string{}
+	for _, kv := range passed(a, from) {
+		k, v, _ := strings.Cut(kv, "=")
+		m[k] = v
+	}
+	for k, v := range a.Env {
+		m[k] = v
+	}
+	return m
+}
+
+// passed picks what pass_env names out of an environment.
+func passed(a *config.App, from []string) []string {
+	var env []string
+	for _, name := range a.PassEnv {
+		for _, kv := range from {
+			if strings.HasPrefix(kv, name+"=") {
+				env = append(env, kv)
+			}
+		}
+	}
+	return env
+}
+
+func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *exchange.Scripts {
+	ledger := spawner.NewLedger(spawner.LedgerOptions{Queue: a.Queue, QueueTimeout: a.QueueTimeout,
+		Slots: []spawner.SlotOptions{{Connections: a.Max}}})
+	ledger.Set(0, spawner.Ready, 0)
+	return &exchange.Scripts{
+		Starter: in.Scripts,
+		Ledger:  ledger,
+		Options: cgi.Options{StopSignal: StopSignal(a.StopSignal), StopGrace: a.StopGrace, Background: a.Background,
+			Stderr: stderr.For},
+		Log:   log,
+		Loose: make(chan struct{}, a.Max),
+	}
+}
+
+func (w *Worker) pool(a *config.App, in Inputs) *spawner.Pool {
+	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout}
+	l := spawner.LedgerOptions{Queue: a.Queue, QueueTimeout: a.QueueTimeout}
+	if len(a.Address) > 0 {
+		// Somebody else's children: who else wants them is not known, so no
+		// connection is kept (it would pin one).
+		for _, t := range a.Address {
+			o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
+			l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.MaxConns, Weight: t.Weight})
+		}
+		l.Spread = true
+		o.Ledger = spawner.NewLedger(l)
+		for i := range a.Address {
+			o.Ledger.Set(i, spawner.Ready, 0)
+		}
+		return spawner.NewPool(o)
+	}
+	for i := range a.Max {
+		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, a.Name, i)})
+		l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.Connections})
+	}
+	o.Ledger = spawner.NewLedger(l)
+	o.KeepAlive = a.Keepalive
+	o.Report = in.Report
+	p := spawner.NewPool(o)
+	w.Pools[a.Name] = p
+	return p
+}
+
+func site(s *config.Site, apps map[string]*front.App) *front.Site {
+	f := &front.Site{
+		Hosts:          s.Hosts,
+		Root:           strings.TrimSuffix(s.Root, "/"),
+		Index:          s.Index,
+		Fallback:       s.Fallback,
+		HideDotfiles:   s.Dotfiles == "hide",
+		FollowSymlinks: s.FollowSymlinks,
+		Types:          s.Types,
+	}
+	for _, r := range s.Routes {
+		f.Routes = append(f.Routes, &front.Route{
+			Text:     r.Match.Text,
+			Exact:    r.Match.Exact,
+			Prefix:   r.Match.Prefix,
+			Ending:   r.Match.Ending,
+			App:      apps[r.App],
+			Dir:      strings.TrimSuffix(r.Dir, "/"),
+			Script:   r.Script,
+			Alias:    r.Alias,
+			Static:   r.Static,
+			Deny:     r.Deny,
+			Internal: r.Internal,
+			Env:      r.Env,
+			Slashes:  slashes[r.EncodedSlashes],
+			Stream:   r.StreamResponse,
+		})
+	}
+	return f
+}
+
+// OpenLog opens a log file for appending; it is created for its owner and group
+// to read.
+func OpenLog(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+}

@@ -1,0 +1,127 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/internal/config"
+)
+
+// socket is a listening socket that the master owns.
+type socket struct {
+	file *os.File
+	addr net.Addr
+	path string // of a unix socket
+}
+
+// listen binds a listener of the configuration.
+func listen(c config.Listener) (*socket, error) {
+	name := c.Address
+	if c.Network == "unix" {
+		name = "unix:" + name
+		if err := clearStale(c.Address); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", name, err)
+		}
+	}
+	// A unix socket must not be there for a moment with the wrong mode.
+	mask := -1
+	if c.Network == "unix" {
+		mask = syscall.Umask(0o177)
+	}
+	lc := net.ListenConfig{KeepAlive: -1}
+	l, err := lc.Listen(context.Background(), c.Network, c.Address)
+	if mask >= 0 {
+		syscall.Umask(mask)
+	}
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return nil, fmt.Errorf("listen on %s: %w", name, err)
+	}
+	defer l.Close()
+	s := &socket{addr: l.Addr()}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+		s.path = c.Address
+		if err := own(c); err != nil {
+			os.Remove(c.Address)
+			return nil, fmt.Errorf("listen on %s: %w", name, err)
+		}
+	}
+	if s.file, err = l.(interface{ File() (*os.File, error) }).File(); err != nil {
+		return nil, err
+	}
+	// net listens with the system's limit; once more is how the length is changed.
+	return s, os.NewSyscallError("listen", unix.Listen(int(s.file.Fd()), c.Backlog))
+}
+
+// clearStale removes a unix socket on which nobody listens any more.
+func clearStale(path string) error {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return nil // nothing there; or the bind will say what is wrong
+	}
+	if fi.Mode().Type() != os.ModeSocket {
+		return errors.New("there is something else than a socket of that name")
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return syscall.EADDRINUSE
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// own gives a unix socket its owner, group and mode.
+func own(c config.Listener) error {
+	uid, gid := -1, -1
+	if c.User != "" {
+		u, err := user.Lookup(c.User)
+		if err != nil {
+			if u, err = user.LookupId(c.User); err != nil {
+				return err
+			}
+		}
+		if uid, err = strconv.Atoi(u.Uid); err != nil {
+			return err
+		}
+	}
+	if c.Group != "" {
+		g, err := user.LookupGroup(c.Group)
+		if err != nil {
+			if g, err = user.LookupGroupId(c.Group); err != nil {
+				return err
+			}
+		}
+		if gid, err = strconv.Atoi(g.Gid); err != nil {
+			return err
+		}
+	}
+	if uid >= 0 || gid >= 0 {
+		if err := os.Chown(c.Address, uid, gid); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(c.Address, os.FileMode(c.Mode))
+}
+
+func (s *socket) close() {
+	s.file.Close()
+	if s.path != "" {
+		os.Remove(s.path)
+	}
+}

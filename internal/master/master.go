@@ -1,0 +1,375 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice/internal/assemble"
+	"sluice/internal/config"
+	"sluice/spawner"
+)
+
+// Exit statuses of a server.
+const (
+	ExitOK     = 0
+	ExitConfig = 1
+	ExitUsage  = 2
+	ExitBind   = 3
+	ExitExec   = 4
+)
+
+// ExitError is an error that has its own exit status.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// Options of a server.
+type Options struct {
+	Version string
+	Config  *config.Config
+	// Ready is called when every listener accepts and the first children of
+	// every app are ready, or have failed their first start.
+	Ready func(listening []net.Addr)
+}
+
+// Master is a running server.
+type Master struct {
+	opt     Options
+	cfg     *config.Config
+	log     *slog.Logger
+	as      *spawner.Identity
+	runtime *runtimeDir
+	sockets []*socket
+	errlog  *os.File // nil: standard error
+	access  *os.File // nil: none, or standard output
+	control *control
+	reaper  *spawner.Reaper
+	sups    map[string]*spawner.Supervisor
+
+	mu       sync.Mutex
+	worker   *workerProcess
+	stopping bool
+	waiting  []*net.UnixConn // want to hear when the server has stopped
+
+	stops chan stopKind
+}
+
+// stopKind is how a server is to be stopped; a greater one is more urgent.
+type stopKind int
+
+const (
+	stopGraceful stopKind = iota + 1 // finish, for as long as it takes
+	stopTimely                       // finish within stop_timeout
+	stopNow
+)
+
+// Run runs a server until it is stopped. It has to be called from below Main.
+func Run(o Options) error {
+	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), sups: map[string]*spawner.Supervisor{}}
+	defer m.close()
+	if err := m.open(); err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	go m.signals(signals)
+	started := make(chan error, 1)
+	go func() { started <- m.start() }()
+	for {
+		select {
+		case err := <-started:
+			if err != nil {
+				m.stop(stopNow)
+				return err
+			}
+			started = nil
+		case k := <-m.stops:
+			m.stop(k)
+			return nil
+		}
+	}
+}
+
+// open takes everything that the server owns. Nothing runs yet.
+func (m *Master) open() error {
+	var err error
+	if m.as, err = assemble.Identity(m.cfg); err != nil {
+		return &ExitError{ExitConfig, err}
+	}
+	if err := m.openLogs(); err != nil {
+		return &ExitError{ExitConfig, err}
+	}
+	if m.as == nil && os.Geteuid() == 0 {
+		m.log.Warn("workers and children run as root: set user in the configuration")
+	}
+	if m.runtime, err = openRuntime(m.cfg.Runtime, m.as); err != nil {
+		return &ExitError{ExitBind, err}
+	}
+	for _, l := range m.cfg.Listeners {
+		s, err := listen(l)
+		if s != nil && s.file != nil {
+			m.sockets = append(m.sockets, s)
+		}
+		if err != nil {
+			return &ExitError{ExitBind, err}
+		}
+	}
+	if m.control, err = openControl(m.cfg.Control, m.command); err != nil {
+		return &ExitError{ExitBind, err}
+	}
+	if err := spawner.Subreaper(); err != nil {
+		return err
+	}
+	m.reaper = spawner.NewReaper()
+	return m.openSupervisors()
+}
+
+func (m *Master) openLogs() (err error) {
+	var out io.Writer = os.Stderr
+	if m.cfg.Log.Error != "stderr" {
+		if m.errlog, err = assemble.OpenLog(m.cfg.Log.Error); err != nil {
+			return fmt.Errorf("error log: %w", err)
+		}
+		out = m.errlog
+	}
+	if a := m.cfg.Log.Access; a != "" && a != "stdout" {
+		if m.access, err = assemble.OpenLog(a); err != nil {
+			return fmt.Errorf("access log: %w", err)
+		}
+	}
+	m.log = NewLog(out, m.cfg.Log.Level)
+	return nil
+}
+
+func (m *Master) openSupervisors() error {
+	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
+	for _, o := range assemble.Supervisors(m.cfg, m.runtime.children, m.as, m.log) {
+		o.Start, o.Event = forker.Start, m.event
+		s, err := spawner.NewSupervisor(o)
+		if err != nil {
+			return &ExitError{ExitBind, fmt.Errorf("app %q: %w", o.App, err)}
+		}
+		m.sups[o.App] = s
+	}
+	return nil
+}
+
+// start starts the worker and the children, and says when they are ready.
+func (m *Master) start() error {
+	if err := m.startWorker(); err != nil {
+		return err
+	}
+	failed := make(chan error, len(m.sups))
+	for app, s := range m.sups {
+		go func() {
+			err := s.Start()
+			if err != nil {
+				err = &ExitError{ExitExec, fmt.Errorf("app %q: %w", app, err)}
+			}
+			failed <- err
+		}()
+	}
+	for range m.sups {
+		if err := <-failed; err != nil {
+			return err
+		}
+	}
+	var addrs []net.Addr
+	for _, s := range m.sockets {
+		addrs = append(addrs, s.addr)
+	}
+	m.opt.Ready(addrs)
+	return nil
+}
+
+// event passes the supervisor's word on to the worker.
+func (m *Master) event(e spawner.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.worker != nil {
+		m.worker.tell(message{Event: &e})
+	}
+}
+
+func (m *Master) signals(c <-chan os.Signal) {
+	timely := 0
+	for s := range c {
+		switch s {
+		case syscall.SIGQUIT:
+			m.ask(stopGraceful)
+		case syscall.SIGTERM, syscall.SIGINT:
+			if timely++; timely == 1 {
+				m.ask(stopTimely)
+			} else {
+				m.ask(stopNow)
+			}
+		default:
+			m.log.Warn("signal is not supported yet", "signal", s)
+		}
+	}
+}
+
+func (m *Master) ask(k stopKind) {
+	select {
+	case m.stops <- k:
+	default: // eight are waiting: it is known
+	}
+}
+
+// command carries out a command of the control socket.
+func (m *Master) command(c Command, conn *net.UnixConn) {
+	if c.Name != "stop" {
+		reply(conn, Result{Error: fmt.Sprintf("unknown command %q", c.Name)})
+		conn.Close()
+		return
+	}
+	m.mu.Lock()
+	m.waiting = append(m.waiting, conn)
+	m.mu.Unlock()
+	if c.Now {
+		m.ask(stopNow)
+	} else {
+		m.ask(stopTimely)
+	}
+}
+
+// stop stops the worker, then the children. While it does, a more urgent stop
+// may come.
+func (m *Master) stop(k stopKind) {
+	m.mu.Lock()
+	m.stopping = true
+	w := m.worker
+	m.mu.Unlock()
+	m.log.Info("stopping", "how", k)
+	deadline, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	hurry := make(chan stopKind, 8)
+	quit := make(chan struct{})
+	defer close(quit)
+	go m.urgent(k, hurry, quit)
+	m.stopWorker(w, k, hurry, cancel)
+	m.stopChildren(deadline, k)
+}
+
+// urgent passes on the stops that are more urgent than the one before.
+func (m *Master) urgent(k stopKind, hurry chan<- stopKind, quit <-chan struct{}) {
+	for {
+		select {
+		case n := <-m.stops:
+			if n > k {
+				k = n
+				hurry <- n
+			}
+		case <-quit:
+			return
+		}
+	}
+}
+
+// stopWorker waits for the worker to finish within what k allows, and no longer.
+func (m *Master) stopWorker(w *workerProcess, k stopKind, hurry <-chan stopKind, now func()) {
+	if w == nil {
+		return
+	}
+	var kill <-chan time.Time
+	tell := func(k stopKind) {
+		switch k {
+		case stopGraceful:
+			w.tell(message{Stop: &stop{}})
+		case stopTimely:
+			// Half of what is left after the worker's share is the children's.
+			share := m.cfg.StopTimeout * 3 / 4
+			w.tell(message{Stop: &stop{Timeout: share}})
+			kill = time.After(share + m.cfg.StopTimeout/8)
+		case stopNow:
+			w.tell(message{Stop: &stop{Timeout: -1}})
+			kill = time.After(stopNowGrace)
+			now()
+		}
+	}
+	tell(k)
+	for {
+		select {
+		case <-w.child.Done():
+			return
+		case k := <-hurry:
+			tell(k)
+		case <-kill:
+			w.child.Signal(syscall.SIGKILL)
+			<-w.child.Done()
+			return
+		}
+	}
+}
+
+// stopNowGrace is how long a worker that is stopped at once has to end its
+// scripts.
+const stopNowGrace = 2 * time.Second
+
+func (m *Master) stopChildren(ctx context.Context, k stopKind) {
+	if k != stopGraceful {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, m.cfg.StopTimeout/8)
+		defer cancel()
+	}
+	var wg sync.WaitGroup
+	for _, s := range m.sups {
+		wg.Go(func() { s.Stop(ctx) })
+	}
+	wg.Wait()
+}
+
+// close gives back what open took, and tells those who wait for it.
+func (m *Master) close() {
+	for _, s := range m.sockets {
+		s.close()
+	}
+	if m.control != nil {
+		m.control.close()
+	}
+	if m.reaper != nil {
+		m.reaper.Close()
+	}
+	if m.runtime != nil {
+		m.runtime.close()
+	}
+	if m.log != nil {
+		m.log.Info("stopped")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.waiting {
+		reply(c, Result{OK: true})
+		c.Close()
+	}
+}
+
+func (k stopKind) String() string {
+	return map[stopKind]string{stopGraceful: "gracefully", stopTimely: "within stop_timeout", stopNow: "at once"}[k]
+}
+
+// ExitCode is the exit status for the error of Run.
+func ExitCode(err error) int {
+	var e *ExitError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &e):
+		return e.Code
+	}
+	return ExitConfig
+}

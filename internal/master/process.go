@@ -1,0 +1,195 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"sluice/spawner"
+)
+
+// workerProcess is a running worker, as its master sees it.
+type workerProcess struct {
+	m     *Master
+	child *spawner.Child
+	wire  *wire
+	ready chan error
+	began time.Time
+}
+
+// tellTimeout is how long a worker may not read what its master says.
+const tellTimeout = 2 * time.Second
+
+// tell sends a message; a worker that does not take it is killed, and replaced.
+func (w *workerProcess) tell(m message) {
+	w.wire.f.SetWriteDeadline(time.Now().Add(tellTimeout))
+	err := w.wire.send(m)
+	if err == nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrClosed) {
+		return // gone: the reaper says so
+	}
+	w.m.log.Error("worker does not listen and is killed", "pid", w.child.PID(), "err", err)
+	w.child.Signal(syscall.SIGKILL)
+}
+
+// workerStart is how long a worker may take to start.
+const workerStart = 10 * time.Second
+
+// startWorker starts a worker and waits until it accepts.
+func (m *Master) startWorker() error {
+	w, err := m.forkWorker()
+	if err != nil {
+		return fmt.Errorf("start worker: %w", err)
+	}
+	go w.listen()
+	m.introduce(w)
+	select {
+	case err = <-w.ready:
+	case <-w.child.Done():
+		err = fmt.Errorf("it ended: %v", w.child.Ending())
+	case <-time.After(workerStart):
+		err = fmt.Errorf("it is not ready after %v", workerStart)
+	}
+	if err != nil {
+		w.child.Signal(syscall.SIGKILL)
+		<-w.child.Done()
+		return fmt.Errorf("start worker: %w", err)
+	}
+	m.log.Info("worker is ready", "pid", w.child.PID())
+	go m.guard(w)
+	return nil
+}
+
+// introduce tells a new worker what there is, and from then on what changes.
+func (m *Master) introduce(w *workerProcess) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &setup{
+		Version:   m.opt.Version,
+		Config:    m.cfg,
+		Sockets:   m.runtime.children,
+		Listeners: len(m.sockets),
+		ErrorLog:  m.errlog != nil,
+		AccessLog: m.access != nil,
+	}
+	for _, sup := range m.sups {
+		s.Events = append(s.Events, sup.Events()...)
+	}
+	m.worker = w
+	w.tell(message{Setup: s})
+}
+
+func (m *Master) forkWorker() (*workerProcess, error) {
+	ours, theirs, err := wirePair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	files := []*os.File{null, os.Stdout, os.Stderr, theirs}
+	for _, s := range m.sockets {
+		files = append(files, s.file)
+	}
+	if m.errlog != nil {
+		files = append(files, m.errlog)
+	}
+	if m.access != nil {
+		files = append(files, m.access)
+	}
+	attr := &syscall.ProcAttr{
+		Env: append(os.Environ(), workerVariable+"=1"),
+		Sys: &syscall.SysProcAttr{Setpgid: true},
+	}
+	for _, f := range files {
+		attr.Files = append(attr.Files, fdOf(f))
+	}
+	if m.as != nil && os.Geteuid() == 0 {
+		attr.Sys.Credential = credential(m.as)
+	}
+	var c *spawner.Child
+	OnMain(func() { c, err = m.reaper.Fork("/proc/self/exe", []string{"sluice: worker"}, attr) })
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	return &workerProcess{m: m, child: c, wire: newWire(ours), ready: make(chan error, 1), began: time.Now()}, nil
+}
+
+// fdOf is the number of a file, without the change to blocking that File.Fd
+// would make: it would be shared with those who have the file too.
+func fdOf(f *os.File) (fd uintptr) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return ^uintptr(0)
+	}
+	rc.Control(func(n uintptr) { fd = n })
+	return fd
+}
+
+func credential(id *spawner.Identity) *syscall.Credential {
+	c := &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID)}
+	for _, g := range id.Groups {
+		c.Groups = append(c.Groups, uint32(g))
+	}
+	return c
+}
+
+// listen takes what the worker says until it ends.
+func (w *workerProcess) listen() {
+	defer w.wire.close()
+	err := w.wire.receive(func(m message) {
+		switch {
+		case m.Ready:
+			w.ready <- nil
+		case m.Failed != "":
+			w.ready <- errors.New(m.Failed)
+		case m.Report != nil:
+			if s := w.m.sups[m.Report.App]; s != nil {
+				s.Report(*m.Report)
+			}
+		}
+	})
+	if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
+		w.m.log.Error("worker says what cannot be understood", "pid", w.child.PID(), "err", err)
+		w.child.Signal(syscall.SIGKILL)
+	}
+}
+
+// guard replaces a worker that dies.
+func (m *Master) guard(w *workerProcess) {
+	<-w.child.Done()
+	m.mu.Lock()
+	stopping := m.stopping
+	m.mu.Unlock()
+	if stopping {
+		return
+	}
+	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
+	pause := time.Duration(0)
+	if time.Since(w.began) < time.Second {
+		pause = workerPause
+	}
+	for {
+		time.Sleep(pause)
+		err := m.startWorker()
+		if err == nil {
+			return
+		}
+		m.mu.Lock()
+		stopping := m.stopping
+		m.mu.Unlock()
+		if stopping {
+			return
+		}
+		m.log.Error("worker could not be replaced", "err", err)
+		pause = min(max(2*pause, workerPause), 10*time.Second)
+	}
+}
+
+// workerPause keeps a worker that dies at once from being started without end.
+const workerPause = 100 * time.Millisecond

@@ -1,0 +1,99 @@
+package master
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/internal/config"
+	"sluice/spawner"
+)
+
+// message is what master and worker say to each other: one JSON object a line,
+// over a socket pair. One field is set.
+type message struct {
+	// To the worker.
+	Setup *setup         `json:"setup,omitempty"`
+	Event *spawner.Event `json:"event,omitempty"`
+	Stop  *stop          `json:"stop,omitempty"`
+
+	// To the master.
+	Ready  bool            `json:"ready,omitempty"`
+	Failed string          `json:"failed,omitempty"`
+	Report *spawner.Report `json:"report,omitempty"`
+}
+
+// setup is the first message to a worker. Its listeners, then its logs, are the
+// descriptors from firstInherited on.
+type setup struct {
+	Version   string         `json:"version"`
+	Config    *config.Config `json:"config"`
+	Sockets   string         `json:"sockets"`
+	Listeners int            `json:"listeners"`
+	ErrorLog  bool           `json:"error_log"`  // a descriptor, not standard error
+	AccessLog bool           `json:"access_log"` // a descriptor
+	Events    []spawner.Event
+}
+
+// stop ends a worker: it finishes what it has, for at most Timeout.
+type stop struct {
+	Timeout time.Duration `json:"timeout"` // 0: no limit; below: at once
+}
+
+const (
+	controlFD      = 3
+	firstInherited = 4
+	workerVariable = "SLUICE_WORKER"
+)
+
+// wire is one end of the socket pair.
+type wire struct {
+	f   *os.File
+	mu  sync.Mutex
+	enc *json.Encoder
+	in  *bufio.Reader
+}
+
+func newWire(f *os.File) *wire {
+	return &wire{f: f, enc: json.NewEncoder(f), in: bufio.NewReader(f)}
+}
+
+// wirePair returns a socket pair whose ends can wait without a thread.
+func wirePair() (master, worker *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+}
+
+func (w *wire) send(m message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.enc.Encode(m)
+}
+
+// receive calls f for each message until the other end is gone.
+func (w *wire) receive(f func(message)) error {
+	for {
+		line, err := w.in.ReadBytes('\n')
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var m message
+		if err := json.Unmarshal(line, &m); err != nil {
+			return err
+		}
+		f(m)
+	}
+}
+
+func (w *wire) close() { w.f.Close() }

@@ -1,0 +1,193 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/internal/assemble"
+	"sluice/internal/front"
+	"sluice/spawner"
+)
+
+// RunWorker becomes a worker if this process was started as one, and otherwise
+// returns at once.
+func RunWorker() {
+	if os.Getenv(workerVariable) == "" {
+		return
+	}
+	os.Unsetenv(workerVariable)
+	if err := (&worker{}).run(); err != nil {
+		fmt.Fprintln(os.Stderr, "sluice: worker:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// orphanTimeout is how long a worker whose master has gone finishes what it has.
+const orphanTimeout = 5 * time.Second
+
+type worker struct {
+	wire  *wire
+	log   *slog.Logger
+	front *front.Server
+	asm   *assemble.Worker
+
+	scripts spawner.Scripts
+	grace   time.Duration // of the scripts that run when the worker ends
+	done    chan struct{}
+}
+
+func (w *worker) run() error {
+	// The master says what a signal means. They are caught and not ignored:
+	// that would be inherited by every script.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP,
+		syscall.SIGUSR1, syscall.SIGUSR2)
+	// What is in here, such as other people's requests, is not for a debugger.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	w.done = make(chan struct{})
+	for fd := controlFD; fd < controlFD+maxInherited; fd++ {
+		unix.CloseOnExec(fd) // no script shall get any of it
+	}
+	unix.SetNonblock(controlFD, true)
+	w.wire = newWire(os.NewFile(controlFD, "control"))
+	started := false
+	err := w.wire.receive(func(m message) {
+		switch {
+		case m.Setup != nil && !started:
+			started = true
+			if err := w.start(m.Setup); err != nil {
+				w.wire.send(message{Failed: err.Error()})
+				return
+			}
+			w.wire.send(message{Ready: true})
+		case m.Event != nil && w.asm != nil:
+			w.apply(*m.Event)
+		case m.Stop != nil:
+			go w.stop(m.Stop.Timeout)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	go w.stop(orphanTimeout)
+	<-w.done
+	return nil
+}
+
+// maxInherited bounds the descriptors that a master hands over.
+const maxInherited = 1024
+
+func (w *worker) start(s *setup) error {
+	next := uintptr(firstInherited)
+	var listeners []net.Listener
+	for range s.Listeners {
+		l, err := inherit(next)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, l)
+		next++
+	}
+	var errlog, access io.Writer = os.Stderr, nil
+	if s.ErrorLog {
+		errlog = os.NewFile(next, "error log")
+		next++
+	}
+	switch {
+	case s.AccessLog:
+		access = os.NewFile(next, "access log")
+	case s.Config.Log.Access == "stdout":
+		access = os.Stdout
+	}
+	w.log = NewLog(errlog, s.Config.Log.Level)
+	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
+		Version:  s.Version,
+		Log:      w.log,
+		Access:   access,
+		Sockets:  s.Sockets,
+		Report:   w.report,
+		Scripts:  &w.scripts,
+		PassFrom: os.Environ(),
+	})
+	if err != nil {
+		return err
+	}
+	w.asm, w.grace = asm, assemble.ScriptGrace(s.Config)
+	for _, e := range s.Events {
+		w.apply(e)
+	}
+	w.front = front.New(asm.Front)
+	for _, l := range listeners {
+		go func() {
+			if err := w.front.Serve(l); err != nil {
+				w.log.Error("listener failed", "err", err)
+			}
+		}()
+	}
+	return nil
+}
+
+func inherit(fd uintptr) (net.Listener, error) {
+	f := os.NewFile(fd, "listener")
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // the name is the master's
+	}
+	return l, err
+}
+
+func (w *worker) report(r spawner.Report) {
+	if err := w.wire.send(message{Report: &r}); err != nil && !errors.Is(err, os.ErrClosed) {
+		w.log.Error("report to the master", "err", err)
+	}
+}
+
+func (w *worker) apply(e spawner.Event) {
+	if p := w.asm.Pools[e.App]; p != nil {
+		p.Apply(e)
+	}
+}
+
+// stop finishes what there is, and ends the process; it does so at once for a
+// timeout below 0, and waits for as long as it takes for 0. Of several stops the
+// first to be done counts.
+func (w *worker) stop(timeout time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	switch {
+	case timeout < 0:
+		cancel()
+	case timeout > 0:
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if w.front != nil {
+		if err := w.front.Shutdown(ctx); err != nil {
+			w.log.Warn("requests were cut off by the stop", "err", err)
+		}
+	}
+	w.scripts.Stop(w.grace)
+	os.Exit(0)
+}
+
+// NewLog returns the logger of a level: debug, info, warn or error.
+func NewLog(out io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: l}))
+}
