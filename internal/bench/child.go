@@ -1,0 +1,263 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// FastCGI record types and the one flag (FastCGI 1.0, section 8).
+const (
+	fcgiVersion         = 1
+	fcgiBeginRequest    = 1
+	fcgiAbortRequest    = 2
+	fcgiEndRequest      = 3
+	fcgiParams          = 4
+	fcgiStdin           = 5
+	fcgiStdout          = 6
+	fcgiGetValues       = 9
+	fcgiGetValuesResult = 10
+	fcgiUnknownType     = 11
+	fcgiKeepConn        = 1
+	fcgiHeaderLen       = 8
+	fcgiLongestRecord   = fcgiHeaderLen + 65535 + 255
+)
+
+// childMain is the FastCGI application: it answers on the listening socket at
+// descriptor 0 until it is killed. It serves one connection at a time, as PHP
+// does; with -multi it holds many and answers one request at a time.
+func childMain(args []string) error {
+	f := flag.NewFlagSet("fastcgi", flag.ContinueOnError)
+	multi := f.Bool("multi", false, "hold many connections")
+	header := f.String("header", "", "NAME=VALUE, a further response header")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	// Nothing below allocates per request, and a collector could not stop a
+	// thread in a raw system call.
+	debug.SetGCPercent(-1)
+	head := ""
+	if name, value, ok := strings.Cut(*header, "="); ok {
+		head = name + ": " + value + "\r\n"
+	}
+	if *multi {
+		return serveMany(0, head)
+	}
+	return serveOne(0, head)
+}
+
+// serveOne serves connection after connection.
+func serveOne(listener int, head string) error {
+	c := newResponder(head)
+	for {
+		fd, err := accept(listener)
+		if err != nil {
+			return fmt.Errorf("accept: %w", err)
+		}
+		c.reset()
+		for c.step(fd) {
+		}
+		syscall.Close(fd)
+	}
+}
+
+// serveMany serves whichever connection has something to say.
+func serveMany(listener int, head string) error {
+	polled := []pollFD{{fd: int32(listener), events: pollIn}}
+	conns := []*responder{nil}
+	for {
+		if err := poll(polled); err != nil {
+			return fmt.Errorf("poll: %w", err)
+		}
+		for i := len(polled) - 1; i > 0; i-- {
+			if polled[i].revents == 0 || conns[i].step(int(polled[i].fd)) {
+				continue
+			}
+			syscall.Close(int(polled[i].fd))
+			last := len(polled) - 1
+			polled[i], conns[i] = polled[last], conns[last]
+			polled, conns = polled[:last], conns[:last]
+		}
+		if polled[0].revents == 0 {
+			continue
+		}
+		fd, err := accept(listener)
+		if err != nil {
+			return fmt.Errorf("accept: %w", err)
+		}
+		polled = append(polled, pollFD{fd: int32(fd), events: pollIn})
+		conns = append(conns, newResponder(head))
+	}
+}
+
+// responder is one FastCGI connection: bytes in, records out.
+type responder struct {
+	buf    []byte // received; buf[:have] is not parsed yet
+	have   int
+	out    []byte // to be written, reused
+	answer []byte // the records of one answer, request id 0
+	marks  [3]int // where those records begin
+	id     [2]byte
+	open   bool // between BEGIN_REQUEST and the answer
+	keep   bool // FCGI_KEEP_CONN of this request
+	params bool // PARAMS has ended
+}
+
+// newResponder makes the answer once; head is added to its header block.
+func newResponder(head string) *responder {
+	content := "Content-Type: text/plain\r\n" + head + "\r\n" + smallAnswer
+	c := &responder{buf: make([]byte, 2*fcgiLongestRecord), out: make([]byte, 0, 4096)}
+	c.marks[0] = 0
+	c.answer = appendRecord(c.answer, fcgiStdout, content)
+	c.marks[1] = len(c.answer)
+	c.answer = appendRecord(c.answer, fcgiStdout, "")
+	c.marks[2] = len(c.answer)
+	c.answer = appendRecord(c.answer, fcgiEndRequest, "\x00\x00\x00\x00\x00\x00\x00\x00")
+	return c
+}
+
+// appendRecord adds one record of request 0, padded to a multiple of eight.
+func appendRecord(b []byte, kind byte, content string) []byte {
+	n := len(content)
+	pad := -n & 7
+	b = append(b, fcgiVersion, kind, 0, 0, byte(n>>8), byte(n), byte(pad), 0)
+	b = append(b, content...)
+	return append(b, make([]byte, pad)...)
+}
+
+func (c *responder) reset() {
+	c.have, c.open, c.keep, c.params = 0, false, false, false
+}
+
+// step does one read, and the write it leads to; false: close the connection.
+func (c *responder) step(fd int) bool {
+	n, err := read(fd, c.buf[c.have:])
+	if err != nil || n == 0 {
+		return false
+	}
+	c.have += n
+	out, more := c.advance()
+	for len(out) > 0 {
+		n, err := write(fd, out)
+		if err != nil {
+			return false
+		}
+		out = out[n:]
+	}
+	return more
+}
+
+// advance takes every complete record out of buf and returns what is to be
+// written, and whether the connection stays open after that.
+func (c *responder) advance() (out []byte, more bool) {
+	c.out = c.out[:0]
+	at := 0
+	more = true
+	for more && c.have-at >= fcgiHeaderLen {
+		h := c.buf[at:c.have]
+		length := int(h[4])<<8 | int(h[5])
+		size := fcgiHeaderLen + length + int(h[6])
+		if h[0] != fcgiVersion {
+			return c.out, false
+		}
+		if len(h) < size {
+			break
+		}
+		more = c.record(h[1], h[2:4], h[fcgiHeaderLen:fcgiHeaderLen+length])
+		at += size
+	}
+	c.have = copy(c.buf, c.buf[at:c.have])
+	return c.out, more
+}
+
+// record acts on one record; false: the connection ends after the output.
+func (c *responder) record(kind byte, id, content []byte) bool {
+	switch {
+	case id[0] == 0 && id[1] == 0:
+		c.management(kind)
+	case kind == fcgiBeginRequest && len(content) >= 3:
+		c.id, c.open, c.params = [2]byte(id), true, false
+		c.keep = content[2]&fcgiKeepConn != 0
+	case !c.open || c.id != [2]byte(id):
+	case kind == fcgiParams && len(content) == 0:
+		c.params = true
+	case kind == fcgiAbortRequest, kind == fcgiStdin && len(content) == 0 && c.params:
+		c.respond()
+		return c.keep
+	}
+	return true
+}
+
+// respond appends the answer under the request's id.
+func (c *responder) respond() {
+	start := len(c.out)
+	c.out = append(c.out, c.answer...)
+	for _, m := range c.marks {
+		copy(c.out[start+m+2:], c.id[:])
+	}
+	c.open = false
+}
+
+// management answers a record that belongs to no request: FCGI_GET_VALUES with
+// an empty result (this application has no variables), others as unknown.
+func (c *responder) management(kind byte) {
+	if kind == fcgiGetValues {
+		c.out = appendRecord(c.out, fcgiGetValuesResult, "")
+		return
+	}
+	c.out = appendRecord(c.out, fcgiUnknownType, string([]byte{kind, 0, 0, 0, 0, 0, 0, 0}))
+}
+
+// Raw system calls: the scheduler's bookkeeping around a blocking call costs a
+// futex wake-up per request, and this process has nothing else to schedule.
+
+func accept(fd int) (int, error) {
+	for {
+		n, _, e := syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(fd), 0, 0, syscall.SOCK_CLOEXEC, 0, 0)
+		if e == 0 {
+			return int(n), nil
+		}
+		if e != syscall.EINTR && e != syscall.ECONNABORTED {
+			return -1, e
+		}
+	}
+}
+
+func read(fd int, b []byte) (int, error)  { return transfer(syscall.SYS_READ, fd, b) }
+func write(fd int, b []byte) (int, error) { return transfer(syscall.SYS_WRITE, fd, b) }
+
+func transfer(call uintptr, fd int, b []byte) (int, error) {
+	for {
+		n, _, e := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		if e == 0 {
+			return int(n), nil
+		}
+		if e != syscall.EINTR {
+			return 0, e
+		}
+	}
+}
+
+// pollFD is struct pollfd.
+type pollFD struct {
+	fd      int32
+	events  int16
+	revents int16
+}
+
+const pollIn = 1
+
+func poll(list []pollFD) error {
+	for {
+		_, _, e := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&list[0])), uintptr(len(list)), 0, 0, 0, 0)
+		if e == 0 {
+			return nil
+		}
+		if e != syscall.EINTR {
+			return e
+		}
+	}
+}
