@@ -1,0 +1,45 @@
+# sluice: `make demo` needs Go alone; `make test` and `make bench` install what
+# they need from Debian's packages when run as root.
+
+GO ?= go
+DEMO_LISTEN ?= 127.0.0.1:8080
+BENCH_ARGS ?=
+FUZZTIME ?= 20s
+
+# What the tests run: real applications, the programs that drive them, and a C
+# compiler for the race detector.
+TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git curl strace procps gcc libc6-dev
+BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap wrk
+
+.PHONY: build demo test check bench fuzz clean
+
+build: bin/sluice
+
+bin/sluice: $(shell find . -name '*.go' -o -name 'go.*' -o -path './testdata/demo/*' -type f)
+	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/sluice
+
+demo: build
+	bin/sluice demo --listen $(DEMO_LISTEN)
+
+check:
+	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
+	$(GO) vet ./... ./testdata/demo
+
+test: check
+	@.ci/install $(TEST_PACKAGES)
+	$(GO) test -race -timeout 20m ./...
+
+bench:
+	@.ci/install $(BENCH_PACKAGES)
+	$(GO) run ./internal/bench -markdown docs/bench.md $(BENCH_ARGS)
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$p || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin
