@@ -8,7 +8,8 @@ import (
 
 // ErrorLog writes what the children of one app print to their standard error
 // to the log: by lines, with the app's name and the child's pid, and no more
-// than Lines of them in Per. What is left out is counted and said.
+// than Lines of them in Per. What is left out is counted, and said at the end
+// of that time.
 type ErrorLog struct {
 	App   string
 	Log   *slog.Logger
@@ -27,11 +28,15 @@ func (e *ErrorLog) For(pid int) *Lines {
 
 func (e *ErrorLog) line(pid int, line []byte) {
 	ok, left := e.admit(time.Now())
-	if left > 0 {
-		e.Log.Warn("lines of standard error were left out", "app", e.App, "lines", left)
-	}
+	e.leftOut(left)
 	if ok {
 		e.Log.Warn("stderr", "app", e.App, "pid", pid, "line", string(line))
+	}
+}
+
+func (e *ErrorLog) leftOut(n int) {
+	if n > 0 {
+		e.Log.Warn("lines of standard error were left out", "app", e.App, "lines", n)
 	}
 }
 
@@ -44,9 +49,25 @@ func (e *ErrorLog) admit(now time.Time) (ok bool, left int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if now.Sub(e.since) >= e.Per {
-		left = max(0, e.count-e.Lines)
+		left = e.rest()
 		e.since, e.count = now, 0
 	}
 	e.count++
+	if e.count == e.Lines+1 {
+		// The child may never write another line.
+		time.AfterFunc(e.since.Add(e.Per).Sub(now), func() {
+			e.mu.Lock()
+			left := e.rest()
+			e.mu.Unlock()
+			e.leftOut(left)
+		})
+	}
 	return e.count <= e.Lines, left
+}
+
+// rest takes the count of the lines left out.
+func (e *ErrorLog) rest() int {
+	n := max(0, e.count-e.Lines)
+	e.count -= n
+	return n
 }

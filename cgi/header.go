@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,8 +28,8 @@ type Header struct {
 	// has no Status, Content-Length or Transfer-Encoding, no Connection field
 	// nor what that names, and no other field of one connection.
 	Fields http.Header
-	// Lone says that Location is the only field, which makes a path a local
-	// redirect (RFC 3875 section 6.2.2).
+	// Lone says that Location is the only field that has a value, which makes a
+	// path a local redirect (RFC 3875 section 6.2.2).
 	Lone bool
 }
 
@@ -50,9 +51,10 @@ func (e *HeaderError) Error() string {
 var ErrNoHeader = errors.New("answer ended before the end of its header")
 
 // LocalRedirect returns the path and query of a local redirect, or "". A
-// Location that begins with "//" names another host (RFC 3986 section 4.2).
+// Location that begins with "//" names another host (RFC 3986 section 4.2), and
+// one with a fragment is for the client, which alone can use it.
 func (h *Header) LocalRedirect() string {
-	if h.Lone && h.Status == 0 && strings.HasPrefix(h.Location, "/") && !strings.HasPrefix(h.Location, "//") {
+	if h.Lone && h.Status == 0 && strings.HasPrefix(h.Location, "/") && !strings.HasPrefix(h.Location, "//") && !strings.Contains(h.Location, "#") {
 		return h.Location
 	}
 	return ""
@@ -81,7 +83,7 @@ func (h *Header) Code() int {
 func ReadHeader(r io.Reader, buf []byte, limit int) (h *Header, rest, whole []byte, err error) {
 	scanned := 0
 	for {
-		if n, ok := blockEnd(buf, scanned); ok {
+		if n, ok := blockEnd(buf, scanned); ok && n <= limit {
 			h, err = ParseHeader(buf[:n])
 			return h, buf[n:], buf, err
 		}
@@ -91,7 +93,7 @@ func ReadHeader(r io.Reader, buf []byte, limit int) (h *Header, rest, whole []by
 			return nil, nil, buf, &HeaderError{Cause: fmt.Sprintf("longer than %d bytes; it begins %q", limit, start(buf))}
 		}
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			buf = slices.Grow(buf, min(limit-len(buf), max(len(buf), firstRead)))
 		}
 		n, rerr := r.Read(buf[len(buf):min(cap(buf), limit)])
 		buf = buf[:len(buf)+n]
@@ -109,6 +111,9 @@ func ReadHeader(r io.Reader, buf []byte, limit int) (h *Header, rest, whole []by
 		}
 	}
 }
+
+// firstRead is the size of a buffer that ReadHeader has to make itself.
+const firstRead = 4096
 
 // blockEnd finds the end of the header block: an empty line, where a line ends
 // with LF or CRLF (RFC 3875 section 7.2). It looks from the offset on.
@@ -144,8 +149,9 @@ func blockEnd(b []byte, from int) (int, bool) {
 // no field at all. A CGI field with an empty value counts as absent (RFC 3875
 // section 6.3); of a repeated Location or Content-Type the first one counts.
 func ParseHeader(block []byte) (*Header, error) {
-	h := &Header{ContentLength: -1, Fields: make(http.Header, 8)}
-	p := headerParser{h: h, values: make([]string, 0, 8)}
+	p := &headerParser{h: Header{ContentLength: -1, Fields: make(http.Header, 8)}}
+	p.values = p.room[:0]
+	h := &p.h
 	text := string(block)
 	for text != "" {
 		line, more, _ := strings.Cut(text, "\n")
@@ -165,17 +171,20 @@ func ParseHeader(block []byte) (*Header, error) {
 	if h.Chunked {
 		h.ContentLength = -1
 	}
-	h.Lone = h.Location != "" && p.seen == 1
+	h.Lone = h.Location != "" && p.seen-p.absent == 1
 	p.dropNamed()
 	return h, nil
 }
 
+// headerParser is one allocation with its result.
 type headerParser struct {
-	h      *Header
+	h      Header
 	line   int
 	seen   int
-	values []string // one backing array for the values of all fields
+	absent int      // of those seen: no value, so as good as not sent
 	named  []string // what Connection named
+	values []string // one backing array for the values of all fields: room, while it lasts
+	room   [8]string
 }
 
 // add takes one line and returns what is wrong with it.
@@ -202,7 +211,8 @@ func (p *headerParser) add(line string) (cause string) {
 	key := http.CanonicalHeaderKey(name)
 	if act, ok := responsePolicy[key]; ok {
 		if value == "" {
-			return "" // absent
+			p.absent++
+			return ""
 		}
 		return act(p, key, value)
 	}

@@ -3,6 +3,7 @@ package cgi
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -112,6 +113,9 @@ func (m *Meta) eachScript(set func(name, value string)) {
 // translate maps a path info to the file system as if it were a URL of its
 // own (RFC 3875 section 4.1.6). Section 9.8: it must not leave the root.
 func translate(root, info string) string {
+	if !strings.HasPrefix(info, "/") {
+		info = "/" + info
+	}
 	return strings.TrimSuffix(root, "/") + cleanPath(info)
 }
 
@@ -175,16 +179,27 @@ func (m *Meta) eachAddress(set func(name, value string)) {
 	default:
 		set("SERVER_PORT", "80")
 	}
-	host, rport, err := net.SplitHostPort(r.RemoteAddr)
+	m.eachClient(set)
+}
+
+func (m *Meta) eachClient(set func(name, value string)) {
+	host, port, err := net.SplitHostPort(m.Request.RemoteAddr)
 	if err != nil {
-		// A client on a unix socket has no address; this is nginx's word for it.
-		set("REMOTE_ADDR", "unix:")
-		set("REMOTE_HOST", "unix:")
-		return
+		// Middlewares that know the client from a proxy leave the port out.
+		ip, err := netip.ParseAddr(m.Request.RemoteAddr)
+		host = ip.String()
+		if err != nil {
+			// A client on a unix socket has no address; this is nginx's word for it.
+			host = "unix:"
+		}
 	}
+	// RFC 3875 section 4.1.8 has no room for the zone of an IPv6 address.
+	host, _, _ = strings.Cut(host, "%")
 	set("REMOTE_ADDR", host)
 	set("REMOTE_HOST", host)
-	set("REMOTE_PORT", rport)
+	if port != "" {
+		set("REMOTE_PORT", port)
+	}
 }
 
 type addr struct{ host, port string }

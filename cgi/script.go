@@ -1,7 +1,6 @@
 package cgi
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +32,7 @@ type Options struct {
 type Script struct {
 	proc Process
 	out  *os.File
+	in   *os.File // what is still being written to; nil: nothing
 	opt  Options
 	once sync.Once
 }
@@ -67,8 +67,7 @@ func Run(st Starter, c Command, in Input, opt Options) (*Script, error) {
 		errR.Close()
 		return nil, err
 	}
-	s := &Script{proc: p, out: outR, opt: opt}
-	feed.start()
+	s := &Script{proc: p, out: outR, in: feed.start(), opt: opt}
 	go s.readErrors(errR)
 	return s, nil
 }
@@ -126,16 +125,19 @@ func (f *feeder) fill() {
 	}
 }
 
-func (f *feeder) start() {
+// start writes the rest behind the caller's back, and returns the pipe if there
+// is a rest.
+func (f *feeder) start() *os.File {
 	if f == nil || f.w == nil {
-		return
+		return nil
 	}
-	// The goroutine ends when the script reads, closes its input, or dies: the
-	// pipe then has no reader and the write fails. Close stops the script.
+	// The goroutine ends when all has been read, or the pipe has no reader any
+	// more, or after Close with the script.
 	go func() {
 		f.w.Write(f.rest)
 		f.w.Close()
 	}()
+	return f.w
 }
 
 func (f *feeder) close() {
@@ -177,14 +179,8 @@ func (s *Script) PID() int { return s.proc.PID() }
 func (s *Script) Done() <-chan struct{} { return s.proc.Done() }
 
 // Read reads the script's standard output. io.EOF is its end; whether the
-// script died is for Ended to say.
-func (s *Script) Read(p []byte) (int, error) {
-	n, err := s.out.Read(p)
-	if err != nil && errors.Is(err, os.ErrClosed) {
-		err = os.ErrDeadlineExceeded
-	}
-	return n, err
-}
+// script died is for Ended to say. After Close it is os.ErrClosed.
+func (s *Script) Read(p []byte) (int, error) { return s.out.Read(p) }
 
 // SetReadDeadline bounds the Reads to come.
 func (s *Script) SetReadDeadline(t time.Time) error { return s.out.SetReadDeadline(t) }
@@ -218,11 +214,21 @@ func (s *Script) Ended(d time.Duration) (Ending, bool) {
 func (s *Script) Close(how Closing) {
 	s.once.Do(func() {
 		s.out.Close()
-		go s.end(how)
+		if _, ok := s.Ended(0); ok && s.in == nil {
+			return
+		}
+		go func() {
+			s.stop(how)
+			if s.in != nil {
+				// A grandchild may hold the other end, and never read.
+				<-s.proc.Done()
+				s.in.Close()
+			}
+		}()
 	})
 }
 
-func (s *Script) end(how Closing) {
+func (s *Script) stop(how Closing) {
 	if how == Complete {
 		if _, ok := s.Ended(s.opt.Background); ok {
 			return

@@ -32,8 +32,9 @@ type Exchange struct {
 	end   cgi.Ending
 	ended bool
 
-	mu     sync.Mutex // Interrupt must not reach the connection's next request
-	closed bool
+	mu       sync.Mutex
+	closed   bool  // Interrupt must not reach the connection's next request
+	inputErr error // why the upload closed the connection
 
 	uploadDone chan struct{} // nil: the whole input went out with the request
 	uploadErr  error
@@ -73,9 +74,11 @@ func (e *Exchange) sendStream(t recordType, src io.Reader, timeout time.Duration
 	defer readBuffers.Put(bp)
 	b := *bp
 	for {
-		n, err := io.ReadFull(src, b[headerLen:len(b)-headerLen])
-		last := err == io.EOF || err == io.ErrUnexpectedEOF
-		if err != nil && !last {
+		n, last, err := readInput(src, b[headerLen:len(b)-headerLen])
+		if err != nil {
+			e.mu.Lock()
+			e.inputErr = &InputError{err}
+			e.mu.Unlock()
 			e.nc.Close()
 			return err
 		}
@@ -105,7 +108,8 @@ func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // Read reads the application's standard output. It is io.EOF at END_REQUEST,
 // a *StatusError where that refuses the request, and wraps cgi.ErrDied where
-// the connection ended, or ceased to make sense, before it.
+// the connection ended, or ceased to make sense, before it; an *InputError
+// where it is the input that failed.
 func (e *Exchange) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -252,6 +256,13 @@ func (e *Exchange) readError(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return os.ErrDeadlineExceeded
 	}
+	e.mu.Lock()
+	cause := e.inputErr
+	e.mu.Unlock()
+	if cause != nil {
+		e.err = cause
+		return e.err
+	}
 	if err == io.EOF || err == nil {
 		return e.broken(errors.New("connection closed"))
 	}
@@ -264,7 +275,12 @@ func (e *Exchange) broken(cause error) error {
 }
 
 // SetReadDeadline bounds the Reads to come.
-func (e *Exchange) SetReadDeadline(t time.Time) error { return e.nc.SetReadDeadline(t) }
+func (e *Exchange) SetReadDeadline(t time.Time) error {
+	if e.closed {
+		return os.ErrClosed
+	}
+	return e.nc.SetReadDeadline(t)
+}
 
 // Interrupt wakes a waiting Read.
 func (e *Exchange) Interrupt() {
@@ -284,7 +300,7 @@ func (e *Exchange) Close(how cgi.Closing) {
 	if e.closed {
 		return
 	}
-	if how == cgi.Abort && !e.ended && e.uploadDone == nil {
+	if how == cgi.Abort && e.err == nil && e.uploaded() {
 		// In the middle of an upload it could land inside another record; the
 		// close says the same.
 		e.nc.SetWriteDeadline(time.Now().Add(abortTimeout))
@@ -301,7 +317,7 @@ const abortTimeout = 10 * time.Millisecond
 // Keep ends the exchange without closing the connection, and returns it for
 // another request. It returns nil, and closes, where that is not safe: the
 // request did not ask for it or has not ended, its input was not sent to the
-// end, or more than its answer came.
+// end, or more than its answer came. The connection has no deadline then.
 func (e *Exchange) Keep() net.Conn {
 	if e.closed {
 		return nil
@@ -312,6 +328,7 @@ func (e *Exchange) Keep() net.Conn {
 	}
 	nc := e.nc
 	e.release()
+	nc.SetDeadline(time.Time{})
 	return nc
 }
 

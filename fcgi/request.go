@@ -16,8 +16,8 @@ type Request struct {
 	// Params calls set for every parameter. Names and values of any length are
 	// sent; they may fill several PARAMS records.
 	Params func(set func(name, value string))
-	// Stdin is the input, read to its end; nil is an empty one. A *Memory is
-	// sent without a copy loop.
+	// Stdin is the input, read to its end; nil is an empty one. Close waits for
+	// a Read of it that has begun.
 	Stdin io.Reader
 	// Data is the data stream of a Filter; nil is an empty one.
 	Data io.Reader
@@ -33,20 +33,30 @@ type Request struct {
 // application that answers before it reads.
 const inlineLimit = 32 << 10
 
-// buffers holds the write buffers.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+// buffer is a write buffer, and the function that appends a pair to it, which
+// is made once with it.
+type buffer struct {
+	b   []byte
+	set func(name, value string)
+}
+
+var buffers = sync.Pool{New: func() any {
+	w := &buffer{b: make([]byte, 0, 8<<10)}
+	w.set = func(name, value string) { w.b = appendPair(w.b, name, value) }
+	return w
+}}
 
 // Begin sends the request over the connection and returns the exchange. An
-// error leaves the connection unusable; how many bytes had been written then
-// is the first result of a *WriteError.
+// error closes the connection; it is a *WriteError, which knows how much had
+// been written, or an *InputError, when nothing had.
 //
-// An input that fits 32 KiB has been sent when Begin returns; the rest of a
+// An input of up to 32 KiB has been sent when Begin returns; the rest of a
 // longer one is sent while the answer is being read.
 func Begin(nc net.Conn, req *Request) (*Exchange, error) {
-	bp := buffers.Get().(*[]byte)
-	b := appendBegin((*bp)[:0], req.Role, req.KeepConn)
-	b = appendParams(b, req.Params)
-	b, more, err := appendInput(b, req)
+	w := buffers.Get().(*buffer)
+	w.b = appendBegin(w.b[:0], req.Role, req.KeepConn)
+	w.params(req.Params)
+	b, more, err := appendInput(w.b, req)
 	if err == nil {
 		if req.WriteTimeout > 0 {
 			nc.SetWriteDeadline(time.Now().Add(req.WriteTimeout))
@@ -57,8 +67,8 @@ func Begin(nc net.Conn, req *Request) (*Exchange, error) {
 		}
 	}
 	if cap(b) <= 128<<10 {
-		*bp = b
-		buffers.Put(bp)
+		w.b = b
+		buffers.Put(w)
 	}
 	if err != nil {
 		nc.Close()
@@ -80,27 +90,34 @@ type WriteError struct {
 func (e *WriteError) Error() string { return "fcgi: send request: " + e.Err.Error() }
 func (e *WriteError) Unwrap() error { return e.Err }
 
-// appendParams appends the PARAMS stream and its end. The pairs are written
-// once, behind room for one record header; only where they fill more than one
-// record are they moved apart.
-func appendParams(b []byte, params func(set func(name, value string))) []byte {
-	at := len(b)
-	b = appendHeader(b, typeParams, 0)
-	if params != nil {
-		params(func(name, value string) { b = appendPair(b, name, value) })
+// InputError is an input that could not be read to its end. The connection has
+// been closed, so that the application does not take the part for the whole.
+// It does not unwrap: a deadline of the input's is not one of the exchange's.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return "fcgi: read the input: " + e.Err.Error() }
+
+// params appends the PARAMS stream and its end. The pairs are written once,
+// behind room for one record header; only where they fill more than one record
+// are they moved apart.
+func (w *buffer) params(each func(set func(name, value string))) {
+	at := len(w.b)
+	w.b = appendHeader(w.b, typeParams, 0)
+	if each != nil {
+		each(w.set)
 	}
-	n := len(b) - at - headerLen
+	n := len(w.b) - at - headerLen
 	switch {
 	case n == 0:
-		return b // the header of an empty record: the end of the stream
+		return // the header of an empty record: the end of the stream
 	case n <= maxContent:
-		appendHeader(b[:at], typeParams, n)
-		b = appendPadding(b, n)
+		appendHeader(w.b[:at], typeParams, n)
+		w.b = appendPadding(w.b, n)
 	default:
-		pairs := append([]byte(nil), b[at+headerLen:]...)
-		b = appendStream(b[:at], typeParams, pairs)
+		pairs := append([]byte(nil), w.b[at+headerLen:]...)
+		w.b = appendStream(w.b[:at], typeParams, pairs)
 	}
-	return appendHeader(b, typeParams, 0)
+	w.b = appendHeader(w.b, typeParams, 0)
 }
 
 // appendStream appends the content in as many records as it needs.
@@ -119,8 +136,8 @@ func appendInput(b []byte, req *Request) (_ []byte, more bool, err error) {
 	if req.Stdin != nil {
 		at := len(b)
 		b = appendHeader(b, typeStdin, 0)
-		b = growTo(b, len(b)+inlineLimit)
-		n, err := io.ReadFull(req.Stdin, b[at+headerLen:at+headerLen+inlineLimit])
+		b = growTo(b, len(b)+inlineLimit+1) // one byte more tells whether that is all
+		n, last, err := readInput(req.Stdin, b[at+headerLen:])
 		b = b[:at+headerLen+n]
 		if n > 0 {
 			appendHeader(b[:at], typeStdin, n)
@@ -128,28 +145,45 @@ func appendInput(b []byte, req *Request) (_ []byte, more bool, err error) {
 		} else {
 			b = b[:at]
 		}
-		if err == nil {
+		if err != nil {
+			return b, false, &InputError{err}
+		}
+		if !last {
 			return b, true, nil
 		}
-		if err != io.EOF && err != io.ErrUnexpectedEOF {
-			return b, false, err
-		}
+	}
+	if req.Role == Filter && req.Data != nil {
+		return b, true, nil // the upload ends both streams
 	}
 	b = appendHeader(b, typeStdin, 0)
 	if req.Role == Filter {
-		if req.Data != nil {
-			return b, true, nil
-		}
 		b = appendHeader(b, typeData, 0)
 	}
 	return b, false, nil
+}
+
+// readInput fills b, or reads up to the end of the input. It is not
+// io.ReadFull, whose io.ErrUnexpectedEOF may be the input's own: the body of a
+// client that left ends with it.
+func readInput(src io.Reader, b []byte) (n int, last bool, err error) {
+	for n < len(b) {
+		k, err := src.Read(b[n:])
+		n += k
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
 }
 
 func growTo(b []byte, n int) []byte {
 	if cap(b) >= n {
 		return b[:n]
 	}
-	nb := make([]byte, n)
+	nb := make([]byte, n, n+4*headerLen) // padding and the ends of streams follow
 	copy(nb, b)
 	return nb
 }
