@@ -25,9 +25,10 @@ check:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
 	$(GO) vet ./... ./testdata/demo
 
+# One package at a time: they test what happens within milliseconds.
 test: check
 	@.ci/install $(TEST_PACKAGES)
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -p 1 -timeout 20m ./...
 
 bench:
 	@.ci/install $(BENCH_PACKAGES)

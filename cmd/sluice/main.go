@@ -117,6 +117,9 @@ func versionCommand() *cli.Command {
 		Name:  "version",
 		Usage: "print the version, the commit and the version of Go",
 		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageError("version takes no argument")
+			}
 			commit, goVersion := "unknown", "unknown"
 			if info, ok := debug.ReadBuildInfo(); ok {
 				goVersion = info.GoVersion

@@ -167,7 +167,7 @@ func passed(a *config.App, from []string) []string {
 }
 
 func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *exchange.Scripts {
-	ledger := spawner.NewLedger(spawner.LedgerOptions{Queue: a.Queue, QueueTimeout: a.QueueTimeout,
+	ledger := spawner.NewLedger(spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout,
 		Slots: []spawner.SlotOptions{{Connections: a.Max}}})
 	ledger.Set(0, spawner.Ready, 0)
 	return &exchange.Scripts{
@@ -180,9 +180,18 @@ func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *
 	}
 }
 
+// queue is how many requests may wait: none if they may wait for no time, which
+// to a ledger would be without end.
+func queue(a *config.App) int {
+	if a.QueueTimeout == 0 {
+		return 0
+	}
+	return a.Queue
+}
+
 func (w *Worker) pool(a *config.App, in Inputs) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout}
-	l := spawner.LedgerOptions{Queue: a.Queue, QueueTimeout: a.QueueTimeout}
+	l := spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout}
 	if len(a.Address) > 0 {
 		// Somebody else's children: who else wants them is not known, so no
 		// connection is kept (it would pin one).

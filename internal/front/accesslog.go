@@ -2,12 +2,15 @@ package front
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Format is the form of an access log's lines.
@@ -114,5 +117,20 @@ func appendJSON(b []byte, r *http.Request, w *response, begin time.Time) []byte 
 	if err != nil {
 		return b
 	}
-	return append(append(b, line...), '\n')
+	return append(appendControls(b, line), '\n')
+}
+
+// appendControls escapes the control characters that JSON lets stand: DEL, and
+// the second set, which a terminal obeys as well.
+func appendControls(b, line []byte) []byte {
+	for len(line) > 0 {
+		r, n := utf8.DecodeRune(line)
+		if unicode.IsControl(r) {
+			b = fmt.Appendf(b, `\u%04x`, r)
+		} else {
+			b = append(b, line[:n]...)
+		}
+		line = line[n:]
+	}
+	return b
 }

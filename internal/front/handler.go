@@ -36,7 +36,7 @@ type Handler struct {
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1)}
+	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
 	if h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests {
 		w.Header().Set("Connection", "close")
 	}
@@ -148,6 +148,7 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target) (exchange.Ans
 		HTTP:    r,
 		Meta:    h.Meta(r, t),
 		Command: t.command(),
+		Params:  t.Route.Params,
 		Stream:  t.Route.Stream,
 		NPH:     t.App.Scripts && strings.HasPrefix(filepath.Base(t.ScriptFilename), "nph-"),
 		Whole:   w.proto10 && !w.canReset(),

@@ -95,21 +95,44 @@ func (r *Route) under(p string) (rest string, ok bool) {
 func (s *Site) resolve(p string, inside bool, depth int) Target {
 	for _, r := range s.Routes {
 		rest, ok := r.under(p)
-		if !ok || r.Internal && !inside {
-			if ok && r.Ending == "" {
-				return Target{Route: r, Status: http.StatusNotFound, Reason: "the route is internal"}
-			}
-			if !ok && r.wantsSlash(p) && (!r.Internal || inside) && !r.Deny {
-				return Target{Route: r, Status: http.StatusMovedPermanently, Location: p + "/", Reason: "a folder without its slash"}
+		closed := r.Internal && !inside
+		if !ok {
+			if r.wantsSlash(p) {
+				return r.redirect(p, closed)
 			}
 			continue
 		}
-		if t, ok := s.route(r, p, rest, inside, depth); ok {
+		if closed && r.Ending == "" {
+			return r.refuse(http.StatusNotFound, "the route is internal")
+		}
+		t, ok := s.route(r, p, rest, inside, depth)
+		switch {
+		case ok && closed:
+			return r.refuse(http.StatusNotFound, "the route is internal")
+		case ok:
 			t.Route = r
 			return t
 		}
 	}
-	return s.files(p, s.Root, p, inside, depth)
+	return s.files(nil, p, s.Root, p, inside, depth)
+}
+
+func (r *Route) refuse(status int, reason string) Target {
+	t := refuse(status, reason)
+	t.Route = r
+	return t
+}
+
+// redirect is the answer to the route's folder without its slash: where that is
+// public, the way to it.
+func (r *Route) redirect(p string, closed bool) Target {
+	switch {
+	case closed:
+		return r.refuse(http.StatusNotFound, "the route is internal")
+	case r.Deny:
+		return r.refuse(http.StatusForbidden, "the route denies")
+	}
+	return Target{Route: r, Status: http.StatusMovedPermanently, Location: p + "/", Reason: "a folder without its slash"}
 }
 
 // wantsSlash reports whether the path is the route's prefix without its slash.
@@ -122,7 +145,9 @@ func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, 
 	case r.Deny && r.Ending == "":
 		return refuse(http.StatusForbidden, "the route denies"), true
 	case r.Deny:
-		if strings.HasSuffix(p, r.Ending) || strings.Contains(p, r.Ending+"/") {
+		// In every spelling, as for the ending of a script.
+		low, end := strings.ToLower(p), strings.ToLower(r.Ending)
+		if looksLike(low, end) || strings.Contains(low, end+"/") {
 			return refuse(http.StatusForbidden, "the route denies"), true
 		}
 		return Target{}, false
@@ -135,8 +160,7 @@ func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, 
 	case r.Dir != "":
 		return s.walk(r, p, r.Dir, strings.TrimSuffix(r.Prefix, "/"), rest), true
 	case r.App.Scripts:
-		base := strings.TrimSuffix(r.Prefix, "/")
-		return s.walk(r, p, s.Root+base, base, rest), true
+		return s.walk(r, p, s.Root, "", p), true
 	}
 	return s.virtual(r, p, rest), true
 }
@@ -250,7 +274,7 @@ func (s *Site) virtual(r *Route, p, rest string) Target {
 // static is a route that serves files.
 func (s *Site) static(r *Route, p, rest string, inside bool, depth int) Target {
 	if r.Alias == "" {
-		return s.files(p, s.Root, p, false, 0)
+		return s.files(r, p, s.Root, p, false, 0)
 	}
 	if r.Exact {
 		return s.file(r, p, filepath.Dir(r.Alias), "/"+filepath.Base(r.Alias))
@@ -258,12 +282,12 @@ func (s *Site) static(r *Route, p, rest string, inside bool, depth int) Target {
 	if rest == "" {
 		rest = "/"
 	}
-	return s.files(p, strings.TrimSuffix(r.Alias, "/"), rest, false, -1)
+	return s.files(r, p, strings.TrimSuffix(r.Alias, "/"), rest, false, -1)
 }
 
 // files looks a path up among files: name below root. depth says what an index
 // may be: above 0, whatever its path reaches; otherwise a file.
-func (s *Site) files(p, root, name string, inside bool, depth int) Target {
+func (s *Site) files(r *Route, p, root, name string, inside bool, depth int) Target {
 	if s.HideDotfiles && hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
@@ -276,7 +300,7 @@ func (s *Site) files(p, root, name string, inside bool, depth int) Target {
 		if !strings.HasSuffix(p, "/") {
 			return Target{Status: http.StatusMovedPermanently, Location: p + "/", Reason: "a folder without its slash"}
 		}
-		if t, ok := s.index(p, root, name, inside, depth); ok {
+		if t, ok := s.index(r, p, root, name, inside, depth); ok {
 			return t
 		}
 		if depth <= 0 || s.Fallback == "" {
@@ -285,7 +309,7 @@ func (s *Site) files(p, root, name string, inside bool, depth int) Target {
 	case err == nil && strings.HasSuffix(name, "/"):
 		err = os.ErrNotExist // a file is no folder
 	case err == nil:
-		return s.file(nil, p, root, name)
+		return s.file(r, p, root, name)
 	case os.IsPermission(err):
 		return refuse(http.StatusForbidden, "no permission for "+root+name)
 	}
@@ -296,7 +320,7 @@ func (s *Site) files(p, root, name string, inside bool, depth int) Target {
 }
 
 // index looks for the index of a folder.
-func (s *Site) index(p, root, name string, inside bool, depth int) (Target, bool) {
+func (s *Site) index(r *Route, p, root, name string, inside bool, depth int) (Target, bool) {
 	for _, i := range s.Index {
 		if !s.regular(root, name+i) {
 			continue
@@ -304,7 +328,7 @@ func (s *Site) index(p, root, name string, inside bool, depth int) (Target, bool
 		if depth > 0 {
 			return s.resolve(p+i, inside, 0), true
 		}
-		return s.file(nil, p, root, name+i), true
+		return s.file(r, p, root, name+i), true
 	}
 	return Target{}, false
 }
@@ -315,20 +339,8 @@ func (s *Site) file(r *Route, p, root, name string) Target {
 	if s.HideDotfiles && hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
-	base := path.Base(name)
-	for _, e := range s.endings {
-		if looksLike(base, e) {
-			return refuse(http.StatusForbidden, "the source of a script is not sent")
-		}
-	}
-	full := filepath.Clean(root + name)
-	for _, r := range s.Routes {
-		if r.App == nil {
-			continue
-		}
-		if r.Script == full || r.Dir != "" && r.Ending == "" && strings.HasPrefix(full, r.Dir+"/") {
-			return refuse(http.StatusForbidden, "the source of a script is not sent")
-		}
+	if s.sources.has(r, root, root+name) {
+		return refuse(http.StatusForbidden, "the source of a script is not sent")
 	}
 	return Target{Root: root, File: name}
 }

@@ -11,6 +11,7 @@ type response struct {
 	http.ResponseWriter
 	conn    *conn // nil where the connection is not ours, as in tests
 	proto10 bool
+	head    bool // a body is not sent
 	app     string
 
 	status  int
@@ -31,7 +32,9 @@ func (w *response) WriteHeader(status int) {
 // Write implements http.ResponseWriter.
 func (w *response) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
+	if !w.head {
+		w.bytes += int64(n)
+	}
 	return n, err
 }
 

@@ -20,7 +20,7 @@ type Options struct {
 	Connections   int           // at once; at the limit no more are accepted
 	HeaderBytes   int           // of a request
 	HeaderTimeout time.Duration // to the end of a request's header
-	KeepaliveIdle time.Duration // between two requests
+	KeepaliveIdle time.Duration // between two requests; 0: a connection is for one
 	SendTimeout   time.Duration // without progress towards the client
 }
 
@@ -45,6 +45,8 @@ func New(o Options) *Server {
 		ErrorLog:       log.New(complaints{o.Log}, "", 0),
 		ConnContext:    withConn,
 	}
+	// To net/http an IdleTimeout of 0 is no limit.
+	s.http.SetKeepAlivesEnabled(o.KeepaliveIdle > 0)
 	return s
 }
 
@@ -85,17 +87,20 @@ type listener struct {
 }
 
 func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	// At the limit the connection waits here, and the others in the backlog. A
+	// listener must not hold a place before it has somebody for it: with several
+	// listeners the idle ones would keep those out that have.
 	select {
 	case l.s.slots <- struct{}{}:
 	case <-l.s.quit:
+		c.Close()
 		return nil, net.ErrClosed
 	}
 	release := func() { <-l.s.slots }
-	c, err := l.Listener.Accept()
-	if err != nil {
-		release()
-		return nil, err
-	}
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
 		c.Close()

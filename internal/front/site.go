@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 
+	"sluice/cgi"
 	"sluice/internal/exchange"
 )
 
@@ -19,7 +20,7 @@ type Site struct {
 	Types          map[string]string
 	Routes         []*Route
 
-	endings []string // of script routes, lower case
+	sources sources
 }
 
 // Route says what answers a part of a site. Exactly one of App, Deny and the
@@ -40,6 +41,7 @@ type Route struct {
 	Env      map[string]string
 	Slashes  SlashPolicy
 	Stream   bool
+	Params   func(meta *cgi.Meta, set func(name, value string)) error // maps the meta-variables; nil: as they are
 }
 
 // SlashPolicy is what an encoded slash in a path means.
@@ -76,11 +78,7 @@ func (s *Site) prepare() {
 		}
 		return a.Ending != "" && b.Ending == ""
 	})
-	for _, r := range s.Routes {
-		if r.Ending != "" && r.App != nil {
-			s.endings = append(s.endings, strings.ToLower(r.Ending))
-		}
-	}
+	s.sources = sourcesOf(s)
 }
 
 // Sites finds the site of a host.

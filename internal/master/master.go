@@ -188,12 +188,22 @@ func (m *Master) start() error {
 			return err
 		}
 	}
+	if m.isStopping() {
+		return nil // the children have not failed, they were told to end
+	}
 	var addrs []net.Addr
 	for _, s := range m.sockets {
 		addrs = append(addrs, s.addr)
+		m.log.Info("listening", "address", s.addr)
 	}
 	m.opt.Ready(addrs)
 	return nil
+}
+
+func (m *Master) isStopping() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stopping
 }
 
 // event passes the supervisor's word on to the worker.

@@ -163,10 +163,7 @@ func (w *workerProcess) listen() {
 // guard replaces a worker that dies.
 func (m *Master) guard(w *workerProcess) {
 	<-w.child.Done()
-	m.mu.Lock()
-	stopping := m.stopping
-	m.mu.Unlock()
-	if stopping {
+	if m.isStopping() {
 		return
 	}
 	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
@@ -180,10 +177,7 @@ func (m *Master) guard(w *workerProcess) {
 		if err == nil {
 			return
 		}
-		m.mu.Lock()
-		stopping := m.stopping
-		m.mu.Unlock()
-		if stopping {
+		if m.isStopping() {
 			return
 		}
 		m.log.Error("worker could not be replaced", "err", err)

@@ -167,6 +167,7 @@ func (w *worker) apply(e spawner.Event) {
 func (w *worker) stop(timeout time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	begin := time.Now()
 	switch {
 	case timeout < 0:
 		cancel()
@@ -179,8 +180,21 @@ func (w *worker) stop(timeout time.Duration) {
 			w.log.Warn("requests were cut off by the stop", "err", err)
 		}
 	}
-	w.scripts.Stop(w.grace)
+	w.scripts.Stop(w.scriptGrace(timeout, time.Since(begin)))
 	os.Exit(0)
+}
+
+// scriptGrace is how long the scripts that still run have from the stop signal
+// to SIGKILL. They must not outlive the worker, which the master kills soon
+// after its timeout: so what is left of that, and a twelfth of it more.
+func (w *worker) scriptGrace(timeout, used time.Duration) time.Duration {
+	switch {
+	case timeout < 0:
+		return min(w.grace, stopNowGrace/2)
+	case timeout > 0:
+		return min(w.grace, max(0, timeout+timeout/12-used))
+	}
+	return w.grace
 }
 
 // NewLog returns the logger of a level: debug, info, warn or error.

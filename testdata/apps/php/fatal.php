@@ -1,0 +1,4 @@
+<?php
+ob_start();
+echo 'never seen';
+posix_kill(getmypid(), 9);

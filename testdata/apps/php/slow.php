@@ -1,0 +1,4 @@
+<?php
+header('Content-Type: text/plain');
+usleep(400000);
+printf("pid=%d\n", getmypid());
