@@ -25,6 +25,7 @@ type conn struct {
 	timeout time.Duration // without progress towards the client; 0: none
 	held    atomic.Bool   // the next write is joined with what follows
 	served  atomic.Int64
+	strict  strict
 	closed  sync.Once
 	onClose func()
 }
@@ -50,6 +51,21 @@ func (c *conn) progress(int64) {
 	if c.timeout > 0 {
 		c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
 	}
+}
+
+// Read reads from the client; a head that RFC 9112 forbids is cut at the fault.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.strict.refused {
+		if n := c.strict.fill(p); n > 0 {
+			return n, nil
+		}
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(p)
+	if good := c.strict.see(p[:n]); good < n {
+		return good + c.strict.fill(p[good:]), nil
+	}
+	return n, err
 }
 
 // Write writes all of p; each part that the client takes renews the deadline.

@@ -108,5 +108,5 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	_, tcp := c.(*net.TCPConn)
-	return &conn{Conn: c, raw: raw, tcp: tcp, timeout: l.s.opt.SendTimeout, onClose: release}, nil
+	return &conn{Conn: c, raw: raw, tcp: tcp, timeout: l.s.opt.SendTimeout, strict: newStrict(), onClose: release}, nil
 }
