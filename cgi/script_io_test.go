@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/cgi"
+	"sluice/internal/leak"
 )
 
 // text is n bytes that are not the same everywhere.
@@ -133,7 +134,7 @@ func TestScriptLeavesSomebody(t *testing.T) {
 		{"with both", "exec 3<&0; ", "<&3 >/dev/null"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before := resources()
+			before := leak.Now()
 			lines, seen := stderrOf()
 			s := run(t, c.before+"echo err >&2; sleep 60 "+c.redirect+" & echo $!", cgi.Input{Memory: text(1 << 20)},
 				cgi.Options{Stderr: lines, Background: time.Minute, StopGrace: time.Minute})
@@ -147,8 +148,8 @@ func TestScriptLeavesSomebody(t *testing.T) {
 				t.Errorf("the script has not ended after %v", time.Since(start))
 			}
 			s.Close(cgi.Complete)
-			if !settles(before) {
-				t.Errorf("leak: before %v, after %v", before, resources())
+			if !leak.Settles(before) {
+				t.Errorf("leak: before %v, after %v", before, leak.Now())
 			}
 			if !strings.HasSuffix(seen(), " err\n") {
 				t.Errorf("stderr %q", seen())

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/cgi"
+	"sluice/internal/leak"
 	"sluice/spawner"
 )
 
@@ -171,7 +172,7 @@ func TestScriptCannotStart(t *testing.T) {
 	if err := os.WriteFile(plain, []byte("#!/bin/sh\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	before := resources()
+	before := leak.Now()
 	for _, c := range []struct {
 		name string
 		cmd  cgi.Command
@@ -193,14 +194,14 @@ func TestScriptCannotStart(t *testing.T) {
 	if _, err := cgi.Run(&starter, shell("true"), cgi.Input{File: closed}, cgi.Options{}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("input is a closed file: %v", err)
 	}
-	if !settles(before) {
-		t.Errorf("leak: before %v, after %v", before, resources())
+	if !leak.Settles(before) {
+		t.Errorf("leak: before %v, after %v", before, leak.Now())
 	}
 }
 
 // TestScriptsLeaveNothing: 200 scripts, ended in every manner.
 func TestScriptsLeaveNothing(t *testing.T) {
-	before := resources()
+	before := leak.Now()
 	texts := []string{"cat", "echo x", "exec sleep 60", "echo e >&2; exec >&-; exit 3", "exec <&-; kill -KILL $$"}
 	var pids []int
 	var mu sync.Mutex
@@ -230,7 +231,7 @@ func TestScriptsLeaveNothing(t *testing.T) {
 	if !eventually(func() bool { return !slices.ContainsFunc(pids, func(p int) bool { return state(p) != "" }) }) {
 		t.Error("a script is left")
 	}
-	if !settles(before) {
-		t.Errorf("leak: before %v, after %v", before, resources())
+	if !leak.Settles(before) {
+		t.Errorf("leak: before %v, after %v", before, leak.Now())
 	}
 }

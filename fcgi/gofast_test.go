@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/cgi"
+	"sluice/internal/leak"
 )
 
 // TestNotLikeGofast has a row for each defect of gofast v0.8.0 that concerns
@@ -156,9 +157,9 @@ func TestNotLikeGofast(t *testing.T) {
 		}},
 		{"four writes for a GET", func(t *testing.T) { sent(t, &Request{Params: params(pair{"A", "b"})}) }},
 		{"seven goroutines for a request", func(t *testing.T) {
-			before := resources().goroutines
+			before := leak.Now().Goroutines
 			ex := reading(t, play(stdout("a")+end(0, 0)), nil)
-			if now := resources().goroutines; now != before {
+			if now := leak.Now().Goroutines; now != before {
 				t.Errorf("%d, before %d", now, before)
 			}
 			ex.Close(cgi.Stop)

@@ -2,77 +2,25 @@ package sendfile
 
 import (
 	"errors"
-	"flag"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"sluice/internal/leak"
 )
 
-// TestMain also is the server process of the strace test, and checks that the tests leave no goroutine and no
-// descriptor behind.
+// TestMain also is the server process of the strace test, and checks that the tests leave nothing behind.
 func TestMain(m *testing.M) {
 	if root := os.Getenv(serverRootEnv); root != "" {
 		serveForStrace(root)
 		return
 	}
-	descriptors := openDescriptors() // includes the directory's own
-	goroutines := runtime.NumGoroutine()
-	code := m.Run()
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // whose coordinator leaves goroutines behind
-	if code == 0 && !fuzzing && leaks(goroutines, descriptors) {
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func leaks(goroutines int, descriptors []string) bool {
-	var now []string
-	for range 100 {
-		now = openDescriptors()
-		if runtime.NumGoroutine() <= goroutines && len(now) <= len(descriptors)+runtimeDescriptors(now) {
-			return false
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Fprintf(os.Stderr, "leak: descriptors before:\n%s\nafter:\n%s\n",
-		strings.Join(descriptors, "\n"), strings.Join(now, "\n"))
-	pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-	return true
-}
-
-// runtimeDescriptors counts what the runtime's poller keeps open for good.
-func runtimeDescriptors(open []string) (n int) {
-	for _, d := range open {
-		if strings.Contains(d, "anon_inode:") {
-			n++
-		}
-	}
-	return n
-}
-
-func openDescriptors() (open []string) {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	for _, e := range entries {
-		to, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil {
-			continue // the descriptor of the listing itself
-		}
-		open = append(open, e.Name()+" "+to)
-	}
-	return open
+	os.Exit(leak.Main(m))
 }
 
 // tree makes files below a new directory: name to content; a name with a final slash is a directory, content that

@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"sluice/internal/leak"
 )
 
 // echoServer answers each request with its method, path and the length of its
@@ -183,3 +186,6 @@ func allRead(raw string) bool {
 		}
 	}
 }
+
+// TestMain checks that the tests leave nothing behind.
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
