@@ -13,7 +13,8 @@ type Ledger interface {
 	// claimed only when there is no other; -1 for none.
 	//
 	// Errors: ErrQueueFull and ErrQueueTimeout for the bounds of the queue,
-	// ErrNoChild while no child is alive or starting, and the cause of ctx.
+	// ErrNoChild while no child is alive or starting (a child that is being
+	// replaced counts as alive), and the cause of ctx.
 	Claim(ctx context.Context, avoid int) (Claim, error)
 	// Release gives a claim back.
 	Release(Claim, Outcome)

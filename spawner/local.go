@@ -40,7 +40,7 @@ type local struct {
 	mu      sync.Mutex
 	slots   []slot
 	waiters list.List // of *waiter
-	clock   uint64    // counts releases, for the order of use
+	clock   uint64    // of the order of use; see slot.used
 	served  uint64
 	refused uint64
 }
@@ -51,9 +51,15 @@ type slot struct {
 	max, weight int
 	claims      int
 	finishing   bool
-	used        uint64 // clock of the last release
 	requests    uint64
+	// used is the clock of the last release, or with Spread the turn of the
+	// slot: each grant moves it on by turn/weight, so that among slots which
+	// are equally busy one of weight 2 comes twice as often.
+	used uint64
 }
+
+// turn is how far a grant moves the turn of a slot of weight 1.
+const turn = 1 << 20
 
 type waiter struct {
 	avoid   int
@@ -83,7 +89,7 @@ func (l *local) Claim(ctx context.Context, avoid int) (Claim, error) {
 // admit says whether a request may wait.
 func (l *local) admit() error {
 	switch {
-	case !l.anyLeasable():
+	case !l.anyHope():
 		return ErrNoChild
 	case l.waiters.Len() >= l.opt.Queue:
 		return ErrQueueFull
@@ -116,7 +122,7 @@ func (l *local) wait(ctx context.Context, w *waiter, e *list.Element) (Claim, er
 	case c, ok := <-w.granted:
 		// The grant came at the same moment: it goes to the next.
 		if ok && err != ErrQueueTimeout {
-			l.giveBack(c.Slot)
+			l.revoke(c.Slot)
 			l.hand()
 			return Claim{}, err
 		}
@@ -133,9 +139,9 @@ func (l *local) wait(ctx context.Context, w *waiter, e *list.Element) (Claim, er
 	return Claim{}, err
 }
 
-func (l *local) anyLeasable() bool {
+func (l *local) anyHope() bool {
 	for i := range l.slots {
-		if l.slots[i].state.leasable() {
+		if l.slots[i].state.hopeful() {
 			return true
 		}
 	}
@@ -170,8 +176,7 @@ func (l *local) better(i, j, avoid int) bool {
 		return la < lb
 	}
 	if l.opt.Spread {
-		// After a round of weights the one that waited longest is next.
-		return a.used < b.used
+		return a.used < b.used // its turn comes first
 	}
 	return a.used > b.used
 }
@@ -192,8 +197,9 @@ func (l *local) grant(i int) Claim {
 	s.requests++
 	l.served++
 	if l.opt.Spread {
-		l.clock++
-		s.used = l.clock
+		// A slot that was out for a while does not catch up.
+		l.clock = max(l.clock, s.used)
+		s.used = l.clock + max(1, turn/uint64(s.weight))
 	}
 	return Claim{Slot: i, PID: s.pid}
 }
@@ -201,8 +207,17 @@ func (l *local) grant(i int) Claim {
 func (l *local) giveBack(i int) {
 	s := &l.slots[i]
 	s.claims--
-	l.clock++
-	s.used = l.clock
+	if !l.opt.Spread {
+		l.clock++
+		s.used = l.clock
+	}
+}
+
+// revoke takes a grant back that nobody was there to take.
+func (l *local) revoke(i int) {
+	l.slots[i].requests--
+	l.served--
+	l.giveBack(i)
 }
 
 func (l *local) Release(c Claim, o Outcome) {
@@ -244,7 +259,7 @@ func (l *local) hand() {
 			w.granted <- l.grant(i)
 			continue
 		}
-		if l.anyLeasable() {
+		if l.anyHope() {
 			return
 		}
 		l.waiters.Remove(e)

@@ -32,15 +32,18 @@ type Target struct {
 
 // Pool lends out the children of one app.
 type Pool struct {
-	opt   PoolOptions
-	mu    sync.Mutex
-	slots []poolSlot
+	opt    PoolOptions
+	mu     sync.Mutex
+	slots  []poolSlot
+	closed bool // keeps no more connections
 }
 
 type poolSlot struct {
 	idle     []net.Conn
 	leases   map[*Lease]struct{}
-	answered int // pid that has been reported as having answered
+	pid      int  // of the child that the supervisor named last
+	down     bool // it has been given up, and has no successor yet
+	answered int  // pid that has been reported as having answered
 }
 
 // NewPool returns a Pool.
@@ -69,7 +72,10 @@ func (p *Pool) Lease(ctx context.Context, avoid int) (*Lease, error) {
 	}
 	l := &Lease{pool: p, claim: c}
 	p.mu.Lock()
-	p.slots[c.Slot].leases[l] = struct{}{}
+	s := &p.slots[c.Slot]
+	s.leases[l] = struct{}{}
+	// The claim may be older than the word that the child is gone.
+	l.lost.Store(s.down)
 	p.mu.Unlock()
 	return l, nil
 }
@@ -84,14 +90,21 @@ func (l *Lease) PID() int { return l.claim.PID }
 func (l *Lease) Target() Target { return l.pool.opt.Targets[l.claim.Slot] }
 
 // Lost reports that the child was given up while the request waited for it: it
-// died and has no successor yet. The request's connection was interrupted.
+// died and has no successor yet. The request's connection was interrupted. A
+// request that the child had taken is not lost: its connection has ended.
 func (l *Lease) Lost() bool { return l.lost.Load() }
 
 // ErrLost is a lease that ended before its connection was made.
 var ErrLost = errors.New("the child died and is not started again yet")
 
 // KeepAlive reports whether the connection may be kept after the request.
-func (l *Lease) KeepAlive() bool { return l.pool.opt.KeepAlive }
+func (l *Lease) KeepAlive() bool {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	return l.pool.keeps()
+}
+
+func (p *Pool) keeps() bool { return p.opt.KeepAlive && !p.closed }
 
 // Conn returns a connection to the child. A kept one is used only if the
 // request is repeatable, since the child may close it at any moment; else it
@@ -138,7 +151,8 @@ func (l *Lease) hold(c net.Conn) error {
 	return nil
 }
 
-// alive looks whether a kept connection is still open and silent.
+// alive looks whether a connection is still open and silent. It does not wait
+// for who reads from it.
 func alive(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -149,11 +163,10 @@ func alive(c net.Conn) bool {
 		return false
 	}
 	ok = false
-	err = rc.Read(func(fd uintptr) bool {
+	err = rc.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, e := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		ok = e == syscall.EAGAIN
-		return true
 	})
 	return ok && err == nil
 }
@@ -168,7 +181,7 @@ func (l *Lease) Release(o Outcome, keep net.Conn) {
 	s := &p.slots[l.claim.Slot]
 	delete(s.leases, l)
 	if keep != nil {
-		if l.lost.Load() || !p.opt.KeepAlive {
+		if l.lost.Load() || !p.keeps() {
 			keep.Close()
 		} else {
 			// The deadlines of the last request must not end the next.
@@ -176,12 +189,16 @@ func (l *Lease) Release(o Outcome, keep net.Conn) {
 			s.idle = append(s.idle, keep)
 		}
 	}
-	if o == Answered && l.claim.PID != 0 && s.answered != l.claim.PID {
-		s.answered, first = l.claim.PID, true
+	pid := l.claim.PID
+	if pid != 0 && s.pid != 0 {
+		pid = s.pid // the successor of a child that died in between
+	}
+	if o == Answered && pid != 0 && s.answered != pid {
+		s.answered, first = pid, true
 	}
 	p.mu.Unlock()
 	if first {
-		p.report(Report{Slot: l.claim.Slot, PID: l.claim.PID, Answered: true})
+		p.report(Report{Slot: l.claim.Slot, PID: pid, Answered: true})
 	}
 	p.opt.Ledger.Release(l.claim, o)
 }
@@ -215,25 +232,38 @@ func (p *Pool) Apply(e Event) {
 		}
 		s.idle = nil
 	}
-	if e.State == BackingOff || e.State == Absent {
+	s.pid, s.down = e.PID, e.State == BackingOff || e.State == Absent
+	if s.down {
 		for l := range s.leases {
-			l.lost.Store(true)
-			if l.conn != nil {
-				l.conn.SetReadDeadline(time.Unix(1, 0))
-			}
+			l.giveUp()
 		}
 	}
 	p.mu.Unlock()
 	p.opt.Ledger.Set(e.Slot, e.State, e.PID)
 }
 
+// giveUp interrupts a request that waits for a child which is gone. Where the
+// child had accepted the connection its end is there to be read, behind what
+// the child said last: then there is nothing to interrupt, and the request may
+// have been done.
+func (l *Lease) giveUp() {
+	if l.conn == nil {
+		l.lost.Store(true)
+	} else if alive(l.conn) {
+		l.lost.Store(true)
+		l.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
 // Counts is a moment's view for the status.
 func (p *Pool) Counts() Counts { return p.opt.Ledger.Counts() }
 
-// Close closes the connections that are kept.
+// Close closes the connections that are kept, and keeps no more. Requests may
+// still be made.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.closed = true
 	for i := range p.slots {
 		for _, c := range p.slots[i].idle {
 			c.Close()

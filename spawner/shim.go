@@ -3,6 +3,7 @@ package spawner
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -93,14 +94,24 @@ func (s *shimSpec) prepare() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
 	}
-	if err := os.Chdir(s.Dir); err != nil {
-		return err
-	}
-	return nil
+	keepNoOther()
+	return os.Chdir(s.Dir)
 }
 
-// assume takes on the identity for good, and looks whether it did.
+// keepNoOther keeps every descriptor beyond the standard ones from the programs
+// that this process executes. Go's own are marked already; this is for those
+// that whoever started this process left open in it. A kernel before 5.11
+// cannot, and says so to nobody.
+func keepNoOther() {
+	unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+}
+
+// assume takes on the identity for good, and looks whether it did. Who is not
+// root may only stay who he is, with the groups that he has.
 func (id *Identity) assume() error {
+	if os.Geteuid() != 0 && id.assumed() {
+		return nil
+	}
 	if err := syscall.Setgroups(id.Groups); err != nil {
 		return fmt.Errorf("setgroups: %w", err)
 	}
@@ -110,8 +121,12 @@ func (id *Identity) assume() error {
 	if err := syscall.Setresuid(id.UID, id.UID, id.UID); err != nil {
 		return fmt.Errorf("setresuid %d: %w", id.UID, err)
 	}
-	if os.Getuid() != id.UID || os.Geteuid() != id.UID || os.Getgid() != id.GID || os.Getegid() != id.GID {
+	if !id.assumed() {
 		return fmt.Errorf("the identity did not change")
 	}
 	return nil
+}
+
+func (id *Identity) assumed() bool {
+	return os.Getuid() == id.UID && os.Geteuid() == id.UID && os.Getgid() == id.GID && os.Getegid() == id.GID
 }

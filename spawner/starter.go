@@ -1,6 +1,7 @@
 package spawner
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -12,15 +13,25 @@ import (
 )
 
 // Scripts starts CGI scripts as children of this process, with its identity.
-// It implements cgi.Starter. The zero value is ready.
+// It implements cgi.Starter. The zero value is ready. The first start marks all
+// descriptors of this process as not to be inherited, whoever opened them.
 type Scripts struct {
+	mark    sync.Once
 	mu      sync.Mutex
 	running map[*Child]struct{}
 	stopped bool
+	wg      sync.WaitGroup // one for each that is running or being started
 }
+
+// ErrStopped is a script that is not started since Stop has been called.
+var ErrStopped = errors.New("scripts are started no more")
 
 // Start starts the program in a process group of its own.
 func (s *Scripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi.Process, error) {
+	if !s.begin() {
+		return nil, ErrStopped
+	}
+	s.mark.Do(keepNoOther)
 	pid, err := syscall.ForkExec(cmd.Path, cmd.Args, &syscall.ProcAttr{
 		Dir:   cmd.Dir,
 		Env:   cmd.Env,
@@ -28,11 +39,13 @@ func (s *Scripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi.Pr
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err != nil {
+		s.wg.Done()
 		return nil, &os.PathError{Op: "exec", Path: cmd.Path, Err: err}
 	}
 	c := &Child{pid: pid, done: make(chan struct{})}
 	s.add(c)
 	go func() {
+		defer s.wg.Done()
 		for {
 			err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 			if err != unix.EINTR {
@@ -45,6 +58,16 @@ func (s *Scripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi.Pr
 		s.mu.Unlock()
 	}()
 	return c, nil
+}
+
+// begin announces a start, unless all is over.
+func (s *Scripts) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.wg.Add(1)
+	}
+	return !s.stopped
 }
 
 func (s *Scripts) add(c *Child) {
@@ -74,6 +97,7 @@ func (s *Scripts) Stop(grace time.Duration) {
 			<-c.Done()
 		}
 	}
+	s.wg.Wait() // for those whose start was under way, too
 }
 
 func (s *Scripts) signal(sig syscall.Signal) []*Child {

@@ -37,6 +37,10 @@ func (s State) String() string {
 // that is starting has its socket already, so the request waits there.
 func (s State) leasable() bool { return s == Starting || s == Ready }
 
+// hopeful reports whether a child in this state is worth waiting for: one that
+// ends in order has a successor, or becomes Absent.
+func (s State) hopeful() bool { return s != Absent && s != BackingOff }
+
 // Event is what became of a child: the supervisor's word to the pools.
 type Event struct {
 	App   string `json:"app"`

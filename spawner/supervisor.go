@@ -1,10 +1,8 @@
 package spawner
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -50,12 +48,14 @@ type Supervisor struct {
 	slots []*keeper
 	stop  chan struct{}
 	once  sync.Once
+	now   chan struct{} // the grace of all is over
+	hurry sync.Once
 	wg    sync.WaitGroup
 }
 
 // NewSupervisor binds the sockets of all children. Start starts them.
 func NewSupervisor(o SupervisorOptions) (*Supervisor, error) {
-	s := &Supervisor{opt: o, stop: make(chan struct{})}
+	s := &Supervisor{opt: o, stop: make(chan struct{}), now: make(chan struct{})}
 	for i := range o.Children {
 		path := SocketPath(o.SocketDir, o.App, i)
 		listen, err := BindChild(path, o.SocketGID)
@@ -135,9 +135,7 @@ func (s *Supervisor) Stop(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		for _, k := range s.slots {
-			k.kill()
-		}
+		s.hurry.Do(func() { close(s.now) })
 		<-done
 	}
 	s.closeSockets()
@@ -158,10 +156,11 @@ type keeper struct {
 	answered chan int
 	replace  chan Report
 
-	mu    sync.Mutex
-	last  Event
-	child *Child
-	tail  lastLines
+	died time.Time // when the last process had ended; run's own
+	tail lastLines
+
+	mu   sync.Mutex
+	last Event
 }
 
 func (k *keeper) set(st State, c *Child) {
@@ -170,7 +169,7 @@ func (k *keeper) set(st State, c *Child) {
 		e.PID = c.PID()
 	}
 	k.mu.Lock()
-	k.last, k.child = e, c
+	k.last = e
 	k.mu.Unlock()
 	k.s.opt.Event(e)
 }
@@ -181,15 +180,6 @@ func (k *keeper) event() Event {
 	e := k.last
 	e.App, e.Slot = k.s.opt.App, k.slot
 	return e
-}
-
-func (k *keeper) kill() {
-	k.mu.Lock()
-	c := k.child
-	k.mu.Unlock()
-	if c != nil {
-		c.Signal(syscall.SIGKILL)
-	}
 }
 
 // run is the life of a slot: start, serve, end, and again. started is told how
@@ -212,7 +202,7 @@ func (k *keeper) run(started func(error)) {
 		report(err)
 		delay = nextDelay(delay)
 		if !k.backOff(delay) {
-			continue // an answer came in after all
+			delay = 0 // an answer came in after all
 		}
 	}
 	report(nil)
@@ -238,10 +228,10 @@ func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (1 + backoffJitter*(2*rand.Float64()-1)))
 }
 
-// backOff waits for the next start. It reports false when the child that died
+// backOff waits for the next start, d after the end of the last process. It reports false when the child that died
 // turns out to have answered: then its successor starts at once.
 func (k *keeper) backOff(d time.Duration) bool {
-	d = jitter(d)
+	d = max(0, jitter(d)-time.Since(k.died))
 	k.s.opt.Log.Warn("next start of the child after a pause", "app", k.s.opt.App, "slot", k.slot, "pause", d.Round(time.Millisecond))
 	k.set(BackingOff, nil)
 	t := time.NewTimer(d)
@@ -256,7 +246,8 @@ func (k *keeper) backOff(d time.Duration) bool {
 }
 
 // life is one process from start to end. served: it was told to end, or it has
-// answered a request, so its successor starts at once.
+// answered a request, or was ready for long enough, so its successor starts at
+// once.
 func (k *keeper) life(report func(error)) (served bool, err error) {
 	o := &k.s.opt
 	log := o.Log.With("app", o.App)
@@ -264,18 +255,27 @@ func (k *keeper) life(report func(error)) (served bool, err error) {
 	drain(k.replace)
 	c, output, err := k.start()
 	if err != nil {
+		k.died = time.Now()
 		log.Error("a child could not be started", "err", err)
 		return false, err
 	}
 	log = log.With("pid", c.PID())
 	k.set(Starting, c)
+	var ready time.Time
 	if awaitReady(c, o.StartTimeout, k.s.stop) {
+		ready = time.Now()
 		k.set(Ready, c)
 		log.Debug("child is ready")
 		report(nil)
 	}
 	told, answered := k.watch(c)
+	k.died = time.Now()
+	settled := !ready.IsZero() && k.died.Sub(ready) >= readyProof
+	if !told && !answered && !settled {
+		answered = k.late(c)
+	}
 	<-output
+	words := k.tail.take()
 	if told {
 		log.Debug("child has been stopped", "ending", c.Ending())
 		return true, nil
@@ -284,8 +284,8 @@ func (k *keeper) life(report func(error)) (served bool, err error) {
 	if c.Ending().OK() && answered {
 		level = slog.LevelInfo // a program that ends after so many requests, as PHP does
 	}
-	log.Log(context.Background(), level, "child ended", "ending", c.Ending(), "answered", answered, "last_words", k.tail.take())
-	return answered, &childError{c.Ending()}
+	log.Log(context.Background(), level, "child ended", "ending", c.Ending(), "answered", answered, "last_words", words)
+	return answered || settled, &childError{c.Ending()}
 }
 
 type childError struct{ end cgi.Ending }
@@ -315,39 +315,25 @@ func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer r.Close()
-		l := k.s.opt.Stderr(c.PID())
-		emit := l.Emit
-		l.Emit = func(line []byte) { k.tail.add(line); emit(line) }
-		stop := make(chan struct{})
-		defer close(stop)
-		go func() {
-			select {
-			case <-c.Done():
-				// A grandchild may hold the pipe for ever.
-				r.SetReadDeadline(time.Now().Add(outputLinger))
-			case <-stop:
-			}
-		}()
-		io.Copy(l, r)
-		l.Flush()
+		k.readOutput(c, r)
 	}()
 	return c, done, nil
 }
 
-// outputLinger is how long the output of a child is read after its end.
-const outputLinger = 100 * time.Millisecond
+const (
+	// answerGrace is how long the word that a child has answered may come
+	// behind its end: a program that ends after each request does both at once.
+	answerGrace = 50 * time.Millisecond
+	// readyProof is how long a child has to be ready to have proved that it
+	// starts: the death of one that idled is no reason for a pause.
+	readyProof = time.Second
+)
 
 // watch waits for the end of a child, and ends it when it is told to.
 func (k *keeper) watch(c *Child) (told, answered bool) {
 	for {
 		select {
 		case <-c.Done():
-			select {
-			case pid := <-k.answered:
-				answered = answered || pid == c.PID()
-			default:
-			}
 			return false, answered
 		case pid := <-k.answered:
 			answered = answered || pid == c.PID()
@@ -364,6 +350,24 @@ func (k *keeper) watch(c *Child) (told, answered bool) {
 	}
 }
 
+// late waits for the word that a child which has ended had answered.
+func (k *keeper) late(c *Child) bool {
+	t := time.NewTimer(answerGrace)
+	defer t.Stop()
+	for {
+		select {
+		case pid := <-k.answered:
+			if pid == c.PID() {
+				return true
+			}
+		case <-k.s.stop:
+			return false
+		case <-t.C:
+			return false
+		}
+	}
+}
+
 // end stops a child: signal, grace, SIGKILL. A child that has been stopped by
 // a signal acts on neither before it is continued.
 func (k *keeper) end(c *Child) {
@@ -374,36 +378,11 @@ func (k *keeper) end(c *Child) {
 	defer t.Stop()
 	select {
 	case <-c.Done():
+		return
+	case <-k.s.now:
 	case <-t.C:
 		k.s.opt.Log.Warn("child did not end within its grace and is killed", "app", k.s.opt.App, "pid", c.PID(), "grace", k.s.opt.StopGrace)
-		c.Signal(syscall.SIGKILL)
-		<-c.Done()
 	}
-}
-
-// lastLines keeps the last lines that a child wrote.
-type lastLines struct {
-	mu    sync.Mutex
-	lines [3][]byte
-	next  int
-}
-
-func (t *lastLines) add(line []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lines[t.next%len(t.lines)] = append(t.lines[t.next%len(t.lines)][:0], line...)
-	t.next++
-}
-
-// take returns the lines and forgets them.
-func (t *lastLines) take() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var all [][]byte
-	for i := max(0, t.next-len(t.lines)); i < t.next; i++ {
-		all = append(all, t.lines[i%len(t.lines)])
-	}
-	s := string(bytes.Join(all, []byte("\n")))
-	t.lines, t.next = [3][]byte{}, 0
-	return s
+	c.Signal(syscall.SIGKILL)
+	<-c.Done()
 }

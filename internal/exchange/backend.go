@@ -57,13 +57,13 @@ func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int
 		if ctx.Err() != nil {
 			return nil, &Error{Kind: ClientGone, PID: l.PID()}
 		}
-		return nil, &unsent{&Error{Kind: NotReached, PID: l.PID(), Err: err}, l.Slot()}
+		return nil, &unsent{connError(l.PID(), err), l.Slot()}
 	}
 	stderr := b.Stderr.For(l.PID())
 	ex, err := fcgi.Begin(nc, &fcgi.Request{
 		Role:         b.Role,
 		KeepConn:     l.KeepAlive(),
-		Params:       req.Meta.Each,
+		Params:       req.each,
 		Stdin:        body.Reader(),
 		Stderr:       stderr,
 		WriteTimeout: b.WriteTimeout,
@@ -77,7 +77,18 @@ func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int
 		}
 		return nil, e
 	}
-	return &fcgiAttempt{Exchange: ex, lease: l, stderr: stderr}, nil
+	body.hold()
+	return &fcgiAttempt{Exchange: ex, lease: l, body: body, stderr: stderr}, nil
+}
+
+func connError(pid int, err error) *Error {
+	switch {
+	case errors.Is(err, spawner.ErrLost):
+		return &Error{Kind: NoChild, PID: pid, Err: err, RetryAfter: 1}
+	case errors.Is(err, syscall.EAGAIN):
+		return &Error{Kind: QueueFull, PID: pid, Err: fmt.Errorf("its backlog is full: %w", err), RetryAfter: 1}
+	}
+	return &Error{Kind: NotReached, PID: pid, Err: err}
 }
 
 func leaseError(err error) error {
@@ -102,6 +113,7 @@ func (u *unsent) Unwrap() error { return u.err }
 type fcgiAttempt struct {
 	*fcgi.Exchange
 	lease  *spawner.Lease
+	body   *Body
 	stderr *cgi.Lines
 }
 
@@ -117,6 +129,7 @@ func (a *fcgiAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	} else {
 		a.Close(how)
 	}
+	a.body.Close()
 	a.stderr.Flush()
 	a.lease.Release(o, keep)
 }
@@ -139,7 +152,7 @@ func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int
 		return nil, leaseError(err)
 	}
 	cmd := req.Command
-	cmd.Env = environment(req.Meta)
+	cmd.Env = environment(req.each)
 	s, err := cgi.Run(b.Starter, cmd, body.Input(), b.Options)
 	if err != nil {
 		b.Ledger.Release(claim, spawner.Failed)
@@ -150,9 +163,9 @@ func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int
 
 // environment is the meta-variables as an environment. A value cannot hold a
 // NUL, so a variable that has one is left out.
-func environment(m *cgi.Meta) []string {
+func environment(each func(set func(name, value string))) []string {
 	env := make([]string, 0, 48)
-	m.Each(func(name, value string) {
+	each(func(name, value string) {
 		for i := 0; i < len(value); i++ {
 			if value[i] == 0 {
 				return

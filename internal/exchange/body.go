@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"sluice/cgi"
@@ -26,6 +28,7 @@ type Body struct {
 	mem  []byte
 	file *os.File
 	n    int64
+	more atomic.Int32 // holders beside the first
 }
 
 // ReadBody reads the whole body. Its errors are of kind BodyTooLarge (where the
@@ -55,7 +58,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, l BodyLimits) (*Body, erro
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &Error{Kind: BodyTimeout, Err: fmt.Errorf("nothing for %v after %d bytes", l.Timeout, b.n)}
-	case context.Cause(r.Context()) != nil || errors.Is(err, io.ErrUnexpectedEOF):
+	case context.Cause(r.Context()) != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return nil, &Error{Kind: ClientGone, Err: fmt.Errorf("after %d bytes of the body", b.n)}
 	}
 	return nil, &Error{Kind: BodyBroken, Err: err}
@@ -168,8 +171,15 @@ func (b *Body) Reader() io.Reader {
 // Input is the body as a script's standard input.
 func (b *Body) Input() cgi.Input { return cgi.Input{Memory: b.mem, File: b.file} }
 
+// hold makes one more Close necessary: a child may still be sent the body when
+// its answer is known.
+func (b *Body) hold() { b.more.Add(1) }
+
 // Close gives the body up.
 func (b *Body) Close() {
+	if b.more.Add(-1) >= 0 {
+		return
+	}
 	if b.file != nil {
 		b.file.Close()
 		b.file = nil
@@ -184,5 +194,9 @@ func unlinkedFile(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, os.Remove(f.Name())
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

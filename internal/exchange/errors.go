@@ -17,6 +17,7 @@ const (
 	BodyBroken
 	BodyTimeout
 	SpoolFailed
+	BadParams
 	QueueFull
 	NoChild
 	NotReached
@@ -34,6 +35,7 @@ const (
 	FileRefused
 	FileMissing
 	FileBroken
+	FileBusy
 	SendFailed
 )
 
@@ -47,7 +49,8 @@ var kinds = [...]struct {
 	BodyTooLarge:   {"request body too large", http.StatusRequestEntityTooLarge, slog.LevelInfo},
 	BodyBroken:     {"request body broken", http.StatusBadRequest, slog.LevelInfo},
 	BodyTimeout:    {"request body too slow", http.StatusRequestTimeout, slog.LevelInfo},
-	SpoolFailed:    {"request body could not be stored", http.StatusInternalServerError, slog.LevelError},
+	SpoolFailed:    {"body could not be stored", http.StatusInternalServerError, slog.LevelError},
+	BadParams:      {"meta-variables could not be mapped", http.StatusInternalServerError, slog.LevelError},
 	QueueFull:      {"no child free", http.StatusServiceUnavailable, slog.LevelWarn},
 	NoChild:        {"no child", http.StatusServiceUnavailable, slog.LevelWarn},
 	NotReached:     {"child not reached", http.StatusBadGateway, slog.LevelWarn},
@@ -64,7 +67,8 @@ var kinds = [...]struct {
 	BadSendFile:    {"bad send-file header", http.StatusBadGateway, slog.LevelWarn},
 	FileRefused:    {"file refused", http.StatusForbidden, slog.LevelWarn},
 	FileMissing:    {"file missing", http.StatusNotFound, slog.LevelWarn},
-	FileBroken:     {"file ended early", http.StatusInternalServerError, slog.LevelError},
+	FileBroken:     {"file could not be read", http.StatusInternalServerError, slog.LevelError},
+	FileBusy:       {"file could not be opened now", http.StatusServiceUnavailable, slog.LevelError},
 	SendFailed:     {"answer could not be sent", 499, slog.LevelInfo},
 }
 

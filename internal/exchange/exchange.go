@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -53,11 +52,38 @@ type Request struct {
 	HTTP    *http.Request
 	Meta    *cgi.Meta
 	Command cgi.Command // the script, for an app of scripts; its Env is made from Meta
-	Stream  bool        // pass every read on at once
-	NPH     bool        // the script speaks to the client itself (RFC 3875 section 5)
+	// Params maps the meta-variables: set gets those that the child is given.
+	// After an error no child is asked. nil: Meta's own.
+	Params func(meta *cgi.Meta, set func(name, value string)) error
+	Stream bool // pass every read on at once
+	NPH    bool // the script speaks to the client itself (RFC 3875 section 5)
 	// Whole wants the answer complete before any of it is sent, since the
 	// client could not tell a short one.
 	Whole bool
+
+	mapped [][2]string // what Params made
+}
+
+// mapParams asks Params, once for all attempts.
+func (r *Request) mapParams() error {
+	if r.Params == nil {
+		return nil
+	}
+	err := r.Params(r.Meta, func(name, value string) { r.mapped = append(r.mapped, [2]string{name, value}) })
+	if err != nil {
+		return &Error{Kind: BadParams, Err: err}
+	}
+	return nil
+}
+
+// each calls set for every variable that the child is given.
+func (r *Request) each(set func(name, value string)) {
+	if r.Params == nil {
+		r.Meta.Each(set)
+	}
+	for _, v := range r.mapped {
+		set(v[0], v[1])
+	}
 }
 
 // repeatable reports whether the request may be sent twice: it changes nothing
@@ -94,6 +120,9 @@ func (a *App) Serve(w http.ResponseWriter, req *Request) (Answer, error) {
 	defer body.Close()
 	req.Meta.BodyLength = body.Len()
 	req.Meta.HasBody = body.Len() > 0 || req.HTTP.ContentLength != 0
+	if err := req.mapParams(); err != nil {
+		return Answer{}, err
+	}
 	ctx := req.HTTP.Context()
 	if a.RequestTimeout > 0 {
 		// The deadline itself is the reader's (run.limit); this one ends the
@@ -102,28 +131,10 @@ func (a *App) Serve(w http.ResponseWriter, req *Request) (Answer, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, a.RequestTimeout, errRequestTimeout)
 		defer cancel()
 	}
-	avoid := -1
-	for try := 0; ; try++ {
-		x := &run{App: a, req: req, w: w, ctx: ctx}
-		ans, err := x.attempt(body, avoid)
-		if err == nil || try > 0 || !x.repeat(err) {
-			return ans, plain(err)
-		}
-		a.Log.Info("request is repeated on another child", "pid", x.pid, "cause", err)
-		avoid = x.slot
-	}
+	return a.attempts(ctx, w, req, body)
 }
 
 var errRequestTimeout = errors.New("request_timeout is over")
-
-// plain takes the wrapping for repeat off again, so that callers see *Error.
-func plain(err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return err
-}
 
 // run is one attempt to do a request.
 type run struct {
@@ -139,34 +150,13 @@ type run struct {
 	started   atomic.Bool // something may have reached the client
 }
 
-// repeat reports whether the request may be done once more, on another child:
-// nothing reached the first, or it refused, or died before it answered a
-// request that may be sent twice.
-func (x *run) repeat(err error) bool {
-	if x.started.Load() || x.ctx.Err() != nil {
-		return false
-	}
-	var u *unsent
-	if errors.As(err, &u) {
-		x.slot, x.pid = u.slot, u.err.PID
-		return true
-	}
-	var e *Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Kind {
-	case Overloaded, NoChild:
-		return x.conv != nil
-	case Died:
-		return !x.heard && x.conv != nil && x.req.Command.Path == "" && x.req.repeatable()
-	}
-	return false
-}
-
 func (x *run) attempt(body *Body, avoid int) (Answer, error) {
 	conv, err := x.Backend.Begin(x.ctx, x.req, body, avoid)
 	if err != nil {
+		var u *unsent
+		if errors.As(err, &u) {
+			x.slot, x.pid = u.slot, u.err.PID
+		}
 		return Answer{}, x.orTimeout(err)
 	}
 	x.conv, x.pid, x.slot = conv, conv.PID(), conv.Slot()
@@ -312,7 +302,10 @@ func statusError(s *fcgi.StatusError) error {
 // of the error wants it, and completes the error.
 func (x *run) fail(err error) error {
 	var e *Error
-	if !errors.As(err, &e) {
+	if errors.As(err, &e) {
+		own := *e // it may be everybody's
+		e = &own
+	} else {
 		e = &Error{Kind: Died, Err: err}
 	}
 	e.PID, e.Started = x.pid, x.started.Load()
@@ -344,65 +337,5 @@ func (x *run) earlyHints(h *cgi.Header) {
 	x.w.WriteHeader(http.StatusEarlyHints)
 	for k := range h.Fields {
 		delete(out, k)
-	}
-}
-
-// final acts on the final header block.
-func (x *run) final(h *cgi.Header, rest []byte) error {
-	if x.Sender == nil {
-		sendfile.Strip(h.Fields)
-		return x.relay(h, rest)
-	}
-	order, ok, err := x.Sender.Take(h.Fields)
-	if err != nil {
-		x.release()
-		return x.fileError(err)
-	}
-	if !ok {
-		return x.relay(h, rest)
-	}
-	x.release()
-	f, err := x.Sender.Open(order)
-	if err != nil {
-		return x.fileError(err)
-	}
-	defer f.Close()
-	copyHeader(x.w.Header(), h)
-	return x.sent(x.Sender.Reply(h.Code()).Serve(x.w, x.req.HTTP, f))
-}
-
-func (x *run) sent(err error) error {
-	if err == nil {
-		return nil
-	}
-	kind := SendFailed
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		kind = FileBroken
-	}
-	return &Error{Kind: kind, PID: x.pid, Started: true, Err: err}
-}
-
-func (x *run) fileError(err error) error {
-	kind := BadSendFile
-	var e *sendfile.Error
-	if errors.As(err, &e) {
-		switch e.Status {
-		case http.StatusNotFound:
-			kind = FileMissing
-		case http.StatusForbidden:
-			kind = FileRefused
-		}
-	}
-	return &Error{Kind: kind, PID: x.pid, Err: err}
-}
-
-// copyHeader puts the child's fields into the answer. An answer without a
-// Content-Type stays without one: guessing could turn text into a page.
-func copyHeader(out http.Header, h *cgi.Header) {
-	for k, v := range h.Fields {
-		out[k] = v
-	}
-	if _, ok := out["Content-Type"]; !ok {
-		out["Content-Type"] = nil
 	}
 }

@@ -43,7 +43,7 @@ func (x *run) relay(h *cgi.Header, rest []byte) error {
 		x.unsend()
 		return x.fail(err)
 	}
-	return x.spooled(a, code, (*bp)[:n])
+	return x.spooled(a, code, (*bp)[:n], err != nil)
 }
 
 // unsend takes the child's fields off an answer that will be another.
@@ -94,9 +94,8 @@ func (x *run) whole(a *answer, code int, body []byte) error {
 	return nil
 }
 
-// settle gives the child back after a complete body. What it still says, most
-// often only the end of the request, is read in the background if it is not
-// here yet.
+// settle gives the child back after a complete body. What it still says is most
+// often only the end of the request.
 func (x *run) settle(a *answer) {
 	if a.more {
 		x.Log.Warn("child said more than its Content-Length", "pid", x.pid)
@@ -109,10 +108,21 @@ func (x *run) settle(a *answer) {
 		x.conv.Settle(spawner.Answered, cgi.Complete)
 		return
 	}
+	x.finish(a)
+}
+
+// finish reads to the end of the request, in the background if that is not
+// here yet.
+func (x *run) finish(a *answer) {
 	x.conv.Interrupt()
-	if !x.tail(a, time.Time{}) {
-		go x.tail(a, time.Now().Add(x.ReadTimeout))
+	if x.tail(a, time.Time{}) {
+		return
 	}
+	limit := time.Now().Add(x.ReadTimeout)
+	if !x.limit.IsZero() && x.limit.Before(limit) {
+		limit = x.limit
+	}
+	go x.tail(a, limit)
 }
 
 // tail discards what comes behind a complete body, up to the end or the limit,
@@ -147,29 +157,32 @@ func (x *run) tail(a *answer, limit time.Time) bool {
 	}
 }
 
-// noBody answers with the header alone; what body there is, is discarded.
+// noBody answers with the header alone. What body there is, is discarded behind
+// it: the client has its whole answer and may well close now.
 func (x *run) noBody(a *answer, code int) error {
-	x.w.WriteHeader(code)
-	x.started.Store(true)
-	http.NewResponseController(x.w).Flush()
-	bp := relayBuffers.Get().(*[]byte)
-	defer relayBuffers.Put(bp)
-	for {
-		_, err := x.readBody(a, *bp)
-		if err == io.EOF {
-			x.settle(a)
-			return nil
-		}
-		if err != nil {
-			x.fail(err)
-			return nil // the client has its whole answer
-		}
+	x.begin(code)
+	err := http.NewResponseController(x.w).Flush()
+	a.more = true // which is no fault here
+	x.finish(a)
+	if err != nil {
+		return &Error{Kind: SendFailed, PID: x.pid, Started: true, Err: err}
 	}
+	return nil
 }
 
 // readBody reads from the body within the read timeout.
 func (x *run) readBody(a *answer, p []byte) (int, error) {
-	limit := time.Now().Add(x.ReadTimeout)
+	n, err := x.readWithin(a, p, x.ReadTimeout)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = &Error{Kind: Stalled, Err: fmt.Errorf("silent for %v", x.ReadTimeout)}
+	}
+	return n, err
+}
+
+// readWithin reads from the body; os.ErrDeadlineExceeded is a child that said
+// nothing for so long.
+func (x *run) readWithin(a *answer, p []byte, d time.Duration) (int, error) {
+	limit := time.Now().Add(d)
 	for {
 		if len(a.rest) == 0 {
 			if err := x.arm(limit); err != nil {
@@ -187,37 +200,52 @@ func (x *run) readBody(a *answer, p []byte) (int, error) {
 			return 0, e
 		}
 		if !time.Now().Before(limit) {
-			return 0, &Error{Kind: Stalled, Err: fmt.Errorf("silent for %v", x.ReadTimeout)}
+			return 0, err
 		}
 	}
 }
 
-// stream passes every read on at once, without a spool.
+// stream passes every read on at once, without a spool. The header leaves with
+// the first of them, or alone when the child pauses behind it.
 func (x *run) stream(a *answer, code int) error {
 	bp := relayBuffers.Get().(*[]byte)
 	defer relayBuffers.Put(bp)
-	ctl := http.NewResponseController(x.w)
+	n, err := 0, os.ErrDeadlineExceeded
+	if a.inner == nil { // a decoder cannot be interrupted and go on
+		n, err = x.readWithin(a, *bp, silence)
+	}
 	for {
-		n, err := x.readBody(a, *bp)
-		if !x.started.Load() && (n > 0 || err == io.EOF) {
-			x.w.WriteHeader(code)
-			x.started.Store(true)
-		}
-		if n > 0 {
-			_, werr := x.w.Write((*bp)[:n])
-			if werr == nil {
-				werr = ctl.Flush()
-			}
-			if werr != nil {
+		switch {
+		case n > 0, errors.Is(err, os.ErrDeadlineExceeded):
+			if werr := x.pass(code, (*bp)[:n]); werr != nil {
 				return x.fail(&Error{Kind: SendFailed, Err: werr})
 			}
-			continue
-		}
-		if err == io.EOF {
+		case err == io.EOF:
+			x.begin(code)
 			x.settle(a)
 			return nil
+		default:
+			x.unsend()
+			return x.fail(err)
 		}
-		x.unsend()
-		return x.fail(err)
+		n, err = x.readBody(a, *bp)
 	}
+}
+
+// begin writes the header, once.
+func (x *run) begin(code int) {
+	if !x.started.Swap(true) {
+		x.w.WriteHeader(code)
+	}
+}
+
+// pass writes to the client, the header before it, and flushes.
+func (x *run) pass(code int, p []byte) error {
+	x.begin(code)
+	if len(p) > 0 {
+		if _, err := x.w.Write(p); err != nil {
+			return err
+		}
+	}
+	return http.NewResponseController(x.w).Flush()
 }

@@ -25,7 +25,7 @@ type spool struct {
 	mem    [][]byte   // pieces, in order
 	memLen int64
 	file   *os.File
-	head   int64 // what has been taken out of the file
+	head   int64 // what has been taken out of the file, a ring of lim.File bytes
 	tail   int64 // what has been put in
 	full   bool  // the disk is: no more goes to the file
 	err    error // the end: io.EOF or what went wrong
@@ -82,7 +82,8 @@ func (s *spool) store(p []byte) int {
 		}
 		s.file = f
 	}
-	k, err := s.file.WriteAt(p[:n], s.tail)
+	at := s.tail % s.lim.File
+	k, err := s.file.WriteAt(p[:min(n, s.lim.File-at)], at)
 	if err != nil {
 		// The disk is full, or as good as: the child is slowed until the client
 		// has taken what is here.
@@ -128,7 +129,8 @@ func (s *spool) take(p []byte, patience time.Duration) (n int, ok bool, err erro
 	case s.memLen > 0:
 		n = s.takeMemory(p)
 	case s.tail > s.head:
-		n, err = s.file.ReadAt(p[:min(int64(len(p)), s.tail-s.head)], s.head)
+		at := s.head % s.lim.File
+		n, err = s.file.ReadAt(p[:min(int64(len(p)), s.tail-s.head, s.lim.File-at)], at)
 		if n > 0 {
 			err = nil
 		}

@@ -11,7 +11,8 @@ import (
 
 // spooled passes on a body through a spool: one goroutine reads the child and
 // gives it back at the end of its answer, while this one writes to the client.
-func (x *run) spooled(a *answer, code int, head []byte) error {
+// head is the beginning, paused says that the child was silent behind it.
+func (x *run) spooled(a *answer, code int, head []byte, paused bool) error {
 	s := newSpool(x.Response)
 	defer s.close()
 	s.whole = x.req.Whole && x.w.Header().Get("Content-Length") == ""
@@ -21,9 +22,15 @@ func (x *run) spooled(a *answer, code int, head []byte) error {
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
 	x.ctx = ctx
+	// The interrupt that attempt asked for may come before ctx knows.
+	defer context.AfterFunc(ctx, x.conv.Interrupt)()
+	var kept []byte
+	if s.whole {
+		head, kept, paused = nil, head, false
+	}
 	filled := make(chan error, 1)
-	go func() { filled <- x.fill(s, a, head) }()
-	sendErr := x.empty(s, code)
+	go func() { filled <- x.fill(s, a, kept) }()
+	sendErr := x.empty(s, code, head, paused)
 	if sendErr == nil {
 		return <-filled
 	}
@@ -67,9 +74,9 @@ var (
 	errNoRoom     = &Error{Kind: SpoolFailed, Err: errors.New("no room to keep the whole answer, which a client of HTTP/1.0 on a unix socket needs")}
 )
 
-// empty writes what the spool gives to the client, and flushes when the child
-// pauses.
-func (x *run) empty(s *spool, code int) error {
+// empty writes the beginning and what the spool gives to the client, and
+// flushes when the child pauses.
+func (x *run) empty(s *spool, code int, head []byte, paused bool) error {
 	if s.whole {
 		n, err := s.complete()
 		if err != nil {
@@ -81,6 +88,17 @@ func (x *run) empty(s *spool, code int) error {
 	defer relayBuffers.Put(bp)
 	ctl := http.NewResponseController(x.w)
 	flushed := false
+	if paused {
+		if err := x.pass(code, head); err != nil {
+			return err
+		}
+		flushed = true
+	} else if len(head) > 0 {
+		x.begin(code)
+		if _, err := x.w.Write(head); err != nil {
+			return err
+		}
+	}
 	for {
 		patience := silence
 		if flushed {
@@ -90,9 +108,7 @@ func (x *run) empty(s *spool, code int) error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		if !x.started.Swap(true) {
-			x.w.WriteHeader(code)
-		}
+		x.begin(code)
 		if err == io.EOF {
 			return nil
 		}

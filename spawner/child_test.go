@@ -1,0 +1,200 @@
+package spawner
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// childModes are the programs that the tests start. Standard input is the
+// listening socket. One that serves answers each connection with its pid.
+var childModes map[string]func()
+
+func init() {
+	childModes = map[string]func(){
+		"accept": func() {
+			for {
+				serveOne()
+			}
+		},
+		"once":   serveOne,
+		"wait":   func() { syscall.Pause() },
+		"exit3":  func() { fmt.Fprintln(os.Stderr, "one\ntwo\nthree\nfour"); syscall.Exit(3) },
+		"poll":   func() { childWait(func() { unix.Poll([]unix.PollFd{{Fd: 0, Events: unix.POLLIN}}, -1) }) },
+		"select": childSelect,
+		"epoll":  childNet,
+		"parent": childParent,
+		"deaf": func() {
+			signal.Ignore(syscall.SIGTERM)
+			childSpawn("grandchild")
+			childModes["accept"]()
+		},
+		"grandchild": func() { signal.Ignore(syscall.SIGTERM); time.Sleep(time.Minute) },
+		"slowexit": func() {
+			c := make(chan os.Signal, 1)
+			signal.Notify(c, syscall.SIGTERM)
+			<-c
+			time.Sleep(300 * time.Millisecond)
+			fmt.Println("goodbye")
+		},
+		"tell":     childTell,
+		"orphan":   func() { childSpawn("brief") },
+		"brief":    func() { time.Sleep(100 * time.Millisecond) },
+		"doomed":   childDoomed,
+		"assume":   childAssume,
+		"subreap":  childSubreap,
+		"hungread": func() { var p [2]int; syscall.Pipe(p[:]); syscall.Read(p[0], make([]byte, 1)) },
+	}
+}
+
+func serveOne() {
+	fd, _, err := syscall.Accept(0)
+	if err != nil {
+		return
+	}
+	b := make([]byte, 64)
+	n, _ := syscall.Read(fd, b)
+	fmt.Printf("request %s\n", strings.TrimSpace(string(b[:n])))
+	syscall.Write(fd, []byte(strconv.Itoa(os.Getpid())))
+	syscall.Close(fd)
+}
+
+func childWait(wait func()) {
+	for {
+		wait()
+		serveOne()
+	}
+}
+
+func childSelect() {
+	childWait(func() {
+		var set unix.FdSet
+		set.Set(0)
+		unix.Select(1, &set, nil, nil, nil)
+	})
+}
+
+// childNet is a program of the runtime's poller, as Go programs are.
+func childNet() {
+	l, err := net.FileListener(os.Stdin)
+	if err != nil {
+		os.Exit(1)
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		c.Read(make([]byte, 64))
+		fmt.Fprint(c, os.Getpid())
+		c.Close()
+	}
+}
+
+func childSpawn(mode string) int {
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"child"}, &syscall.ProcAttr{
+		Env: []string{modeVariable + "=" + mode, quick}, Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("%s %d\n", mode, pid)
+	return pid
+}
+
+// childParent is what PHP_FCGI_CHILDREN makes: the parent waits, its children
+// accept.
+func childParent() {
+	for range 2 {
+		childSpawn("accept")
+	}
+	for {
+		var ws syscall.WaitStatus
+		if _, err := syscall.Wait4(-1, &ws, 0, nil); err != nil && err != syscall.EINTR {
+			return
+		}
+	}
+}
+
+// childTell says what it was given.
+func childTell() {
+	fds, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range fds {
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(to, "/proc/") && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/sys/") {
+			fmt.Println("fd", e.Name(), map[bool]string{true: to}[e.Name() > "2"])
+		}
+	}
+	for _, e := range os.Environ() {
+		fmt.Println("env", e)
+	}
+	wd, _ := os.Getwd()
+	fmt.Println("cwd", wd)
+	fmt.Printf("umask %04o\n", syscall.Umask(0))
+	fmt.Println("ids", os.Getuid(), os.Geteuid(), os.Getgid(), os.Getegid())
+	groups, _ := os.Getgroups()
+	fmt.Println("groups", groups)
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "NoNewPrivs") {
+			fmt.Println(strings.Join(strings.Fields(line), " "))
+		}
+	}
+	fl, _ := unix.FcntlInt(0, unix.F_GETFL, 0)
+	fmt.Println("nonblocking", fl&unix.O_NONBLOCK != 0)
+	fmt.Println("pgrp", os.Getpid() == syscall.Getpgrp())
+	fmt.Println("end")
+}
+
+// childDoomed supervises a child, says its pid, and waits to be killed.
+func childDoomed() {
+	os.Unsetenv(modeVariable)
+	f := &Forker{Reaper: NewReaper(), Do: func(fn func()) { fn() }} // the main thread
+	c, err := f.Start(Program{Command: []string{"/proc/self/exe"}, Env: []string{modeVariable + "=wait", quick}, Dir: "/"}, os.Stdin, os.Stderr)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("child", c.PID())
+	syscall.Pause()
+}
+
+// childAssume takes on the identity that it has.
+func childAssume() {
+	id := &Identity{UID: os.Getuid(), GID: os.Getgid()}
+	fmt.Println("assume", id.assume())
+	id.UID++
+	fmt.Println("other", id.assume() != nil)
+}
+
+// childSubreap makes an orphan and says whether a Reaper took it, and left
+// another's status to its owner.
+func childSubreap() {
+	if err := Subreaper(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	r := NewReaper()
+	c, err := r.Fork("/proc/self/exe", []string{"child"}, &syscall.ProcAttr{
+		Env: []string{modeVariable + "=orphan", quick}, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-c.Done()
+	fmt.Println("owned", c.Ending())
+	for range 500 {
+		if err := syscall.Kill(-c.PID(), 0); err == syscall.ESRCH { // the orphan is in its group
+			fmt.Println("orphan reaped")
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	fmt.Println("orphan left")
+}
