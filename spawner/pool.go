@@ -41,9 +41,10 @@ type Pool struct {
 type poolSlot struct {
 	idle     []net.Conn
 	leases   map[*Lease]struct{}
-	pid      int  // of the child that the supervisor named last
-	down     bool // it has been given up, and has no successor yet
-	answered int  // pid that has been reported as having answered
+	pid      int   // of the child that the supervisor named last
+	down     bool  // it has been given up, and has no successor yet
+	answered int   // pid that has been reported as having answered
+	heard    int64 // when the last complete answer came, as Event.Began
 }
 
 // NewPool returns a Pool.
@@ -193,8 +194,11 @@ func (l *Lease) Release(o Outcome, keep net.Conn) {
 	if pid != 0 && s.pid != 0 {
 		pid = s.pid // the successor of a child that died in between
 	}
-	if o == Answered && pid != 0 && s.answered != pid {
-		s.answered, first = pid, true
+	if o == Answered {
+		s.heard = time.Now().UnixNano()
+		if pid != 0 && s.answered != pid {
+			s.answered, first = pid, true
+		}
 	}
 	p.mu.Unlock()
 	if first {
@@ -232,6 +236,11 @@ func (p *Pool) Apply(e Event) {
 		}
 		s.idle = nil
 	}
+	// A fast one has answered before the word came that it was started.
+	first := e.PID != 0 && e.PID != s.pid && e.PID != s.answered && e.Began != 0 && s.heard > e.Began
+	if first {
+		s.answered = e.PID
+	}
 	s.pid, s.down = e.PID, e.State == BackingOff || e.State == Absent
 	if s.down {
 		for l := range s.leases {
@@ -240,6 +249,9 @@ func (p *Pool) Apply(e Event) {
 	}
 	p.mu.Unlock()
 	p.opt.Ledger.Set(e.Slot, e.State, e.PID)
+	if first {
+		p.report(Report{Slot: e.Slot, PID: e.PID, Answered: true})
+	}
 }
 
 // giveUp interrupts a request that waits for a child which is gone. Where the

@@ -287,6 +287,16 @@ func TestPoolReports(t *testing.T) {
 	if c := r.Counts().Children[0]; !c.Finishing || c.PID != 200 || c.State != Starting {
 		t.Errorf("counts %+v", c)
 	}
+	// The answer may come before the word that its child was started.
+	begin := time.Now().UnixNano()
+	one(Answered)
+	r.Apply(Event{Slot: 0, State: Starting, PID: 300, Began: begin})
+	one(Answered)
+	r.Apply(Event{Slot: 0, State: Ready, PID: 300, Began: begin})
+	third := Report{PID: 300, Answered: true}
+	expect(first, second, Report{PID: 200, Replace: "silent"}, third)
+	r.Apply(Event{Slot: 0, State: Starting, PID: 400, Began: time.Now().UnixNano()})
+	expect(first, second, Report{PID: 200, Replace: "silent"}, third)
 	r.Apply(Event{Slot: 9, State: Ready}) // not ours
 }
 

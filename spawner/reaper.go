@@ -92,7 +92,7 @@ func (r *Reaper) start(fork func() (int, error)) (*Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Child{pid: pid, done: make(chan struct{})}
+	c := &Child{pid: pid, done: make(chan struct{}), whole: true}
 	r.known[pid] = c
 	return c, nil
 }
@@ -128,9 +128,9 @@ type Child struct {
 	done chan struct{}
 	end  cgi.Ending
 
-	mu      sync.Mutex
-	reaped  bool
-	stopped bool // has been sent a signal to end it
+	mu     sync.Mutex
+	reaped bool
+	whole  bool // what is left of its group is to end with it
 }
 
 // PID is the process id, and the id of its group.
@@ -150,16 +150,17 @@ func (c *Child) Signal(s syscall.Signal) error {
 	if c.reaped {
 		return syscall.ESRCH
 	}
-	c.stopped = true
+	c.whole = true
 	return syscall.Kill(-c.pid, s)
 }
 
-// reap takes the status of a child that has ended. Where the child was told to
-// end, what is left of its group is killed first, while the zombie still holds
-// the number of the group.
+// reap takes the status of a child that has ended. What is left of the group of
+// a long-lived child, and of a script that was told to end, is killed first,
+// while the zombie still holds the number of the group: the workers of a child
+// that forks them would go on accepting.
 func (c *Child) reap() {
 	c.mu.Lock()
-	if c.stopped {
+	if c.whole {
 		syscall.Kill(-c.pid, syscall.SIGKILL)
 	}
 	c.end = reap(c.pid)

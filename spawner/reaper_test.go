@@ -185,3 +185,24 @@ func TestScriptsStopRace(t *testing.T) {
 		null.Close()
 	}
 }
+
+// A child that forks its workers and dies must not leave them behind: they
+// would go on accepting on its socket.
+func TestGroupEndsWithItsLeader(t *testing.T) {
+	r := NewReaper()
+	defer r.Close()
+	out, w, err := os.Pipe()
+	must(t, err)
+	defer out.Close()
+	c, err := r.Fork("/bin/sh", []string{"sh", "-c", "sleep 1000 & echo started; kill -9 $$"}, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{0, w.Fd(), 2}, Sys: &syscall.SysProcAttr{Setpgid: true}})
+	w.Close()
+	must(t, err)
+	<-c.Done()
+	// The pipe ends when the last of the group has gone.
+	must(t, out.SetReadDeadline(time.Now().Add(5*time.Second)))
+	b, err := io.ReadAll(out)
+	if err != nil || string(b) != "started\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+}

@@ -47,6 +47,7 @@ type Event struct {
 	Slot  int    `json:"slot"`
 	State State  `json:"state"`
 	PID   int    `json:"pid,omitempty"`
+	Began int64  `json:"began,omitempty"` // when it was started, in nanoseconds of Unix time
 }
 
 // Report is what a request saw of a child: a pool's word to the supervisor.

@@ -156,8 +156,8 @@ type keeper struct {
 	answered chan int
 	replace  chan Report
 
-	died time.Time // when the last process had ended; run's own
-	tail lastLines
+	began, died time.Time // of the last process; run's own
+	tail        lastLines
 
 	mu   sync.Mutex
 	last Event
@@ -166,7 +166,7 @@ type keeper struct {
 func (k *keeper) set(st State, c *Child) {
 	e := Event{App: k.s.opt.App, Slot: k.slot, State: st}
 	if c != nil {
-		e.PID = c.PID()
+		e.PID, e.Began = c.PID(), k.began.UnixNano()
 	}
 	k.mu.Lock()
 	k.last = e
@@ -306,6 +306,7 @@ func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	k.began = time.Now()
 	c, err := k.s.opt.Start(k.s.opt.Program, k.listen, w)
 	w.Close()
 	if err != nil {
