@@ -37,9 +37,7 @@ type Handler struct {
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
-	if h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests {
-		w.Header().Set("Connection", "close")
-	}
+	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
 	if h.Access != nil {
 		begin := time.Now()
 		defer func() { h.Access.write(r, rw, begin) }()

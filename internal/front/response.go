@@ -1,8 +1,12 @@
 package front
 
 import (
+	"bufio"
+	"bytes"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 )
 
 // response is the ResponseWriter of the front: it counts for the access log, and
@@ -12,6 +16,7 @@ type response struct {
 	conn    *conn // nil where the connection is not ours, as in tests
 	proto10 bool
 	head    bool // a body is not sent
+	last    bool // of its connection
 	app     string
 
 	status  int
@@ -25,6 +30,9 @@ func (w *response) WriteHeader(status int) {
 	if status >= 200 && w.status == 0 {
 		w.status = status
 		w.open = w.proto10 && w.Header().Get("Content-Length") == ""
+		if w.last {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -51,6 +59,42 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 
 // Unwrap is for http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack gives the connection to a script that speaks to the client itself.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if own, ok := c.(*conn); ok && err == nil {
+		return &counted{own, w}, rw, nil
+	}
+	return c, rw, err
+}
+
+// counted is a connection whose answer is counted for the access log.
+type counted struct {
+	*conn
+	w *response
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	if c.w.status == 0 {
+		c.w.status = statusOf(p)
+	}
+	n, err := c.conn.Write(p)
+	c.w.bytes += int64(n)
+	return n, err
+}
+
+// statusOf reads the status off the beginning of an answer; 200 where that
+// cannot be read, as an answer without a status line is one of HTTP/0.9.
+func statusOf(p []byte) int {
+	f := bytes.SplitN(p[:min(len(p), 32)], []byte(" "), 3)
+	if len(f) > 1 && bytes.HasPrefix(p, []byte("HTTP/")) && len(f[1]) >= 3 {
+		if n, err := strconv.Atoi(string(f[1][:3])); err == nil {
+			return n
+		}
+	}
+	return http.StatusOK
+}
 
 // JoinsHeader implements sendfile.HeaderJoiner: the header goes to the kernel,
 // which holds it back for the file that follows at once.

@@ -31,13 +31,14 @@ type Server struct {
 	slots chan struct{} // a token per connection that may be open
 	quit  chan struct{}
 	once  sync.Once
+	busy  sync.WaitGroup // a count per request in progress
 }
 
 // New returns a Server.
 func New(o Options) *Server {
 	s := &Server{opt: o, slots: make(chan struct{}, o.Connections), quit: make(chan struct{})}
 	s.http = &http.Server{
-		Handler:           o.Handler,
+		Handler:           s.counted(o.Handler),
 		ReadHeaderTimeout: o.HeaderTimeout,
 		IdleTimeout:       o.KeepaliveIdle,
 		// net/http adds 4096 bytes of its own.
@@ -68,6 +69,16 @@ func (s *Server) Serve(l net.Listener) error {
 	return fmt.Errorf("serve %s: %w", l.Addr(), err)
 }
 
+// counted counts the requests in progress: net/http does not wait for those
+// whose connection a handler has taken over.
+func (s *Server) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.busy.Add(1)
+		defer s.busy.Done()
+		h.ServeHTTP(w, r)
+	})
+}
+
 // Shutdown stops accepting, lets the requests in progress finish, and closes
 // idle connections. When ctx ends first, the rest is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -75,8 +86,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.http.Close()
+		return err
 	}
-	return err
+	taken := make(chan struct{})
+	go func() { s.busy.Wait(); close(taken) }()
+	select {
+	case <-taken:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // listener wraps the connections, and does not accept more of them than may be

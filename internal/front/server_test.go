@@ -198,3 +198,47 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("Shutdown: %v", err)
 	}
 }
+
+// TestShutdownWaitsForTakenConnections: a handler that has taken over its
+// connection is in progress as well.
+func TestShutdownWaitsForTakenConnections(t *testing.T) {
+	taken, finish := make(chan struct{}), make(chan struct{})
+	s, addrs := serving(t, Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		close(taken)
+		<-finish
+		io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\nall")
+	})}, 1)
+	c := dial(t, addrs[0])
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-taken
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(context.Background()) }()
+	select {
+	case err := <-done:
+		t.Fatalf("did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(finish)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if b, _ := io.ReadAll(c); !strings.HasSuffix(string(b), "all") {
+		t.Errorf("%q", b)
+	}
+}
+
+func TestStatusOf(t *testing.T) {
+	for text, want := range map[string]int{
+		"HTTP/1.0 299 Odd\r\n": 299, "HTTP/1.1 404\r\n\r\n": 404, "HTTP/1.1 abc": 200, "HTTP/1.1 2": 200, "plain text": 200, "": 200,
+	} {
+		if got := statusOf([]byte(text)); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
