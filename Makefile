@@ -16,7 +16,7 @@ BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap wrk
 build: bin/sluice
 
 bin/sluice: $(shell find . -name '*.go' -o -name 'go.*' -o -path './testdata/demo/*' -type f)
-	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/sluice
+	CGO_ENABLED=0 $(GO) build -buildvcs=auto -o $@ ./cmd/sluice
 
 demo: build
 	bin/sluice demo --listen $(DEMO_LISTEN)

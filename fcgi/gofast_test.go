@@ -16,7 +16,7 @@ import (
 )
 
 // TestNotLikeGofast has a row for each defect of gofast v0.8.0 that concerns
-// the wire or the header (facts/go.md section 1.2): it is not ours.
+// the wire or the header: it is not ours.
 func TestNotLikeGofast(t *testing.T) {
 	for _, c := range []struct {
 		defect string

@@ -36,6 +36,14 @@ func RunWorker() {
 // orphanTimeout is how long a worker whose master has gone finishes what it has.
 const orphanTimeout = 5 * time.Second
 
+// floor is memory that is never touched, so that it costs address space alone.
+// The collector counts it, and so does not run each time that a nearly empty
+// worker has allocated four megabytes: a tenth less CPU a request, for as many
+// megabytes as are set aside here.
+var floor []byte
+
+const floorBytes = 16 << 20
+
 type worker struct {
 	wire  *wire
 	log   *slog.Logger
@@ -56,6 +64,7 @@ func (w *worker) run() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl", err)
 	}
+	floor = make([]byte, floorBytes)
 	w.done = make(chan struct{})
 	for fd := controlFD; fd < controlFD+maxInherited; fd++ {
 		unix.CloseOnExec(fd) // no script shall get any of it
