@@ -1,11 +1,9 @@
 package spawner
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"sluice/cgi"
+	"sluice/internal/leak"
 )
 
 // modeVariable makes the test binary a child, in one of the modes of childModes.
@@ -25,7 +24,7 @@ func init() {
 }
 
 // TestMain also is the shim and every child of the tests, and checks that the
-// tests leave no goroutine and no descriptor behind.
+// tests leave nothing behind.
 func TestMain(m *testing.M) {
 	RunShim()
 	if mode := os.Getenv(modeVariable); mode != "" {
@@ -34,12 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	go forever()
 	onThread(func() {})
-	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
-	code := m.Run()
-	if code == 0 && leaks(goroutines, descriptors) {
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leak.Main(m))
 }
 
 var thread = make(chan func())
@@ -56,27 +50,6 @@ func onThread(f func()) {
 	done := make(chan struct{})
 	thread <- func() { f(); close(done) }
 	<-done
-}
-
-func leaks(goroutines, descriptors int) bool {
-	for range 100 {
-		// The runtime keeps its poller and a handful of goroutines for signals.
-		if runtime.NumGoroutine() <= goroutines+1 && openDescriptors() <= descriptors+2 {
-			return false
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Fprintf(os.Stderr, "leak: %d descriptors, %d before\n", openDescriptors(), descriptors)
-	pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-	return true
-}
-
-func openDescriptors() int {
-	e, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(e)
 }
 
 func must(t testing.TB, err error) {

@@ -5,12 +5,12 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"sluice/internal/leak"
 	"sluice/spawner"
 )
 
@@ -19,7 +19,7 @@ import (
 const childVariable = "EXCHANGE_TEST_CHILD"
 
 // TestMain also is the shim and the child of the tests, and checks that they
-// leave no goroutine and no descriptor behind.
+// leave nothing behind.
 func TestMain(m *testing.M) {
 	spawner.RunShim()
 	if os.Getenv(childVariable) != "" {
@@ -33,12 +33,7 @@ func TestMain(m *testing.M) {
 	go forever()
 	go watchLag()
 	onThread(func() {})
-	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
-	code := m.Run()
-	if code == 0 && leaks(goroutines, descriptors) {
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leak.Main(m))
 }
 
 var thread = make(chan func())
@@ -55,32 +50,6 @@ func onThread(f func()) {
 	done := make(chan struct{})
 	thread <- func() { f(); close(done) }
 	<-done
-}
-
-func leaks(goroutines, descriptors int) bool {
-	for range 150 {
-		// The runtime keeps its poller and a goroutine for signals.
-		if runtime.NumGoroutine() <= goroutines+1 && openDescriptors() <= descriptors+2 {
-			return false
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Fprintf(os.Stderr, "leak: %d descriptors, %d before\n", openDescriptors(), descriptors)
-	es, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range es {
-		to, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		fmt.Fprintln(os.Stderr, e.Name(), to)
-	}
-	pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-	return true
-}
-
-func openDescriptors() int {
-	e, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(e)
 }
 
 func must(t testing.TB, err error) {
