@@ -36,7 +36,9 @@ func (x *attempt) answer() error {
 		case err != nil:
 			return x.fail(err)
 		case h.Status == http.StatusEarlyHints:
-			x.earlyHints(h)
+			if x.req.Raw != nil {
+				h.SendInterim(x.w, x.req.Raw)
+			}
 			buf = whole[:copy(whole, rest)]
 		case h.Status >= 100 && h.Status < 200:
 			return x.fail(fmt.Errorf("status %d is not for an application to send", h.Status))
@@ -60,21 +62,6 @@ func (h *header) Read(p []byte) (int, error) {
 		d = max(time.Until(h.limit), 1)
 	}
 	return h.x.read(p, d)
-}
-
-// earlyHints passes a 103 on at once (RFC 8297).
-func (x *attempt) earlyHints(h *cgi.Header) {
-	if x.req.Raw == nil || !x.req.Raw.ProtoAtLeast(1, 1) {
-		return
-	}
-	out := x.w.Header()
-	for k, v := range h.Fields {
-		out[k] = v
-	}
-	x.w.WriteHeader(http.StatusEarlyHints)
-	for k := range h.Fields {
-		delete(out, k)
-	}
 }
 
 // relay passes the answer on. Nothing is sent before the application has filled

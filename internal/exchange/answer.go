@@ -86,7 +86,7 @@ func (a *answer) end(err error) error {
 		if end.Signal != 0 {
 			return &Error{Kind: Died, Err: errors.New(end.String())}
 		}
-		if end.Status != 0 {
+		if end.Status != 0 && a.x.req.Command.Path == "" { // a script's is noted when it is reaped
 			a.x.Log.Warn("child answered and ended badly", "pid", a.x.pid, "ending", end)
 		}
 	}

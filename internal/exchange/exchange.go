@@ -193,7 +193,8 @@ func (x *run) answer(buf []byte) (Answer, error) {
 			if h.Status != http.StatusEarlyHints {
 				return Answer{}, x.fail(&Error{Kind: BadHeader, Err: fmt.Errorf("status %d is not for a child to send", h.Status)})
 			}
-			x.earlyHints(h)
+			sendfile.Strip(h.Fields)
+			h.SendInterim(x.w, x.req.HTTP)
 			buf = whole[:copy(whole, rest)]
 			continue
 		}
@@ -321,21 +322,4 @@ func (x *run) fail(err error) error {
 		x.conv.Settle(spawner.Cut, cgi.Stop)
 	}
 	return e
-}
-
-// earlyHints forwards a 103 (RFC 8297) at once; a client of HTTP/1.0 does not
-// know interim answers.
-func (x *run) earlyHints(h *cgi.Header) {
-	if !x.req.HTTP.ProtoAtLeast(1, 1) {
-		return
-	}
-	sendfile.Strip(h.Fields)
-	out := x.w.Header()
-	for k, v := range h.Fields {
-		out[k] = v
-	}
-	x.w.WriteHeader(http.StatusEarlyHints)
-	for k := range h.Fields {
-		delete(out, k)
-	}
 }

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"iter"
 	"strings"
 )
 
@@ -39,6 +40,24 @@ func cleaned(p string) (_ string, ok bool) {
 		}
 	}
 	return "/" + strings.Join(out, "/"), true
+}
+
+// heads yields the beginnings of a path that end with a segment, shortest first,
+// each with what comes behind it.
+func heads(p string) iter.Seq2[string, string] {
+	return func(yield func(head, tail string) bool) {
+		for end := 0; end < len(p); {
+			next := strings.IndexByte(p[end+1:], '/')
+			if next < 0 {
+				end = len(p)
+			} else {
+				end += 1 + next
+			}
+			if !yield(p[:end], p[end:]) {
+				return
+			}
+		}
+	}
 }
 
 // hasEncodedSlash looks for %2F in the path as the client sent it.

@@ -179,19 +179,12 @@ func (s *Site) byEnding(r *Route, p, rest string) (Target, bool) {
 		}
 		return s.file(r, p, dir, rest), true
 	}
-	for i := 0; i < len(rest); {
-		j := strings.IndexByte(rest[i+1:], '/')
-		end := len(rest)
-		if j >= 0 {
-			end = i + 1 + j
-		}
-		head := rest[:end]
+	for head, info := range heads(rest) {
 		if strings.HasSuffix(head, r.Ending) && len(path.Base(head)) > len(r.Ending) {
 			if r.App.ScriptRoot != "" || s.regular(dir, head) {
-				return s.script(r, p, base+head, dir+head, rest[end:]), true
+				return s.script(r, p, base+head, dir+head, info), true
 			}
 		}
-		i = end
 	}
 	return Target{}, false
 }
@@ -225,25 +218,19 @@ func (s *Site) stat(dir, name string) (os.FileInfo, error) {
 
 // walk follows the rest of the path below dir to the first regular file.
 func (s *Site) walk(r *Route, p, dir, base, rest string) Target {
-	for i := 0; i < len(rest); {
-		j := strings.IndexByte(rest[i+1:], '/')
-		end := len(rest)
-		if j >= 0 {
-			end = i + 1 + j
+	for head, info := range heads(rest) {
+		if head == "/" {
+			continue
 		}
-		head := rest[:end]
-		if head != "/" {
-			fi, err := s.stat(dir, head)
-			switch {
-			case err != nil:
-				return refuse(http.StatusNotFound, "no file "+dir+head)
-			case fi.Mode().IsRegular():
-				return s.script(r, p, base+head, dir+head, rest[end:])
-			case !fi.IsDir():
-				return refuse(http.StatusForbidden, dir+head+" is not a regular file")
-			}
+		fi, err := s.stat(dir, head)
+		switch {
+		case err != nil:
+			return refuse(http.StatusNotFound, "no file "+dir+head)
+		case fi.Mode().IsRegular():
+			return s.script(r, p, base+head, dir+head, info)
+		case !fi.IsDir():
+			return refuse(http.StatusForbidden, dir+head+" is not a regular file")
 		}
-		i = end
 	}
 	return refuse(http.StatusForbidden, "a folder of scripts")
 }

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sluice/internal/assemble"
 	"sluice/internal/config"
 )
 
@@ -90,24 +90,17 @@ func clearStale(path string) error {
 func own(c config.Listener) error {
 	uid, gid := -1, -1
 	if c.User != "" {
-		u, err := user.Lookup(c.User)
+		u, err := assemble.LookUpUser(c.User)
 		if err != nil {
-			if u, err = user.LookupId(c.User); err != nil {
-				return err
-			}
+			return err
 		}
 		if uid, err = strconv.Atoi(u.Uid); err != nil {
 			return err
 		}
 	}
 	if c.Group != "" {
-		g, err := user.LookupGroup(c.Group)
-		if err != nil {
-			if g, err = user.LookupGroupId(c.Group); err != nil {
-				return err
-			}
-		}
-		if gid, err = strconv.Atoi(g.Gid); err != nil {
+		var err error
+		if gid, err = assemble.LookUpGroup(c.Group); err != nil {
 			return err
 		}
 	}
