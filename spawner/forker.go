@@ -19,6 +19,7 @@ type Program struct {
 	Env     []string  // the whole environment
 	Dir     string    // "" is the program's folder
 	Umask   int       // file mode creation mask
+	Rlimits Rlimits   // resource limits
 	As      *Identity // nil: as this process
 }
 
@@ -55,7 +56,7 @@ func (f *Forker) Start(p Program, listen, output *os.File) (*Child, error) {
 	if dir == "" {
 		dir = filepath.Dir(path)
 	}
-	spec, err := json.Marshal(shimSpec{Path: path, Args: p.Command, Dir: dir, Umask: p.Umask, Parent: os.Getpid(), As: p.As})
+	spec, err := json.Marshal(shimSpec{Path: path, Args: p.Command, Dir: dir, Umask: p.Umask, Rlimits: p.Rlimits, Parent: os.Getpid(), As: p.As})
 	if err != nil {
 		return nil, err
 	}

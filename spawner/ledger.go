@@ -3,25 +3,51 @@ package spawner
 import (
 	"context"
 	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Ledger says which child of one app is free and who holds it. Supervisor and
-// pools share it: within a process, or in shared memory.
+// Ledger says which child of one app is free and who holds it. The supervisor
+// and the pools share it: within a process, or in shared memory.
 type Ledger interface {
 	// Claim claims a child for one request. Where none is free the caller
-	// waits, first in first out, until ctx ends. avoid is a slot that is
-	// claimed only when there is no other; -1 for none.
+	// waits, first in first out, until ctx ends.
 	//
 	// Errors: ErrQueueFull and ErrQueueTimeout for the bounds of the queue,
-	// ErrNoChild while no child is alive or starting (a child that is being
-	// replaced counts as alive), and the cause of ctx.
-	Claim(ctx context.Context, avoid int) (Claim, error)
+	// ErrNoChild while no child is alive or can be started (a child that is
+	// being replaced counts as alive), and the cause of ctx.
+	Claim(ctx context.Context, w Want) (Claim, error)
 	// Release gives a claim back.
 	Release(Claim, Outcome)
-	// Set writes down what became of the child of a slot.
+	// Set writes down what became of the child of a slot. It is the owner's.
 	Set(slot int, s State, pid int)
+	// Use says what a slot has been used for.
+	Use(slot int) Use
+	// Watch has f called, from any goroutine, when there is something for the
+	// owner to look at: requests want more children than are free, a child
+	// that is retiring has become idle, or one has had its MaxRequests. Calls
+	// may be joined. f must not block, and may not call the Ledger.
+	Watch(f func())
 	// Counts is for the status: a moment's view.
 	Counts() Counts
+}
+
+// Want says which child a request would like.
+type Want struct {
+	Avoid int    // a slot that is claimed only when there is no other; -1 for none
+	Key   uint64 // for BalanceHash: requests of one key go to one slot
+}
+
+// Anyone is a Want without a wish.
+var Anyone = Want{Avoid: -1}
+
+// Use is what a slot has been used for.
+type Use struct {
+	Claims   int           // requests it has now
+	Requests uint64        // of the process that it has now
+	Heard    time.Duration // when its last complete answer came, by Now; 0: none yet
+	Idle     time.Duration // since when it has had no claim, by Now; 0: it has one
 }
 
 // Claim is the right to give one request to the child of a slot.
@@ -40,6 +66,9 @@ const (
 	Cut
 	// Failed: the child died, or nothing reached it.
 	Failed
+	// Unsent: nothing was sent, and that says nothing about the child: its
+	// backlog was full, or the client left before.
+	Unsent
 )
 
 // Errors of Claim.
@@ -65,3 +94,33 @@ type ChildCounts struct {
 	Requests  uint64
 	Finishing bool
 }
+
+// Balance is how a Ledger chooses among slots that are free.
+type Balance uint8
+
+// The ways. Each prefers slots that are ready to those that are starting, and
+// those to finishing ones, and takes the weights into account.
+const (
+	// BalanceRecent takes the least loaded, and of several the one that was
+	// used last: its caches are warm, and the others may idle away.
+	BalanceRecent Balance = iota
+	// BalanceLeastConn takes the least loaded, and of several each in turn.
+	BalanceLeastConn
+	// BalanceRoundRobin takes each in turn.
+	BalanceRoundRobin
+	// BalanceHash takes the one that the key belongs to; one that is full or
+	// down hands on only its own keys.
+	BalanceHash
+	// BalanceRandomTwo takes the less loaded of two that are drawn by lot.
+	BalanceRandomTwo
+)
+
+// Now is the time by CLOCK_MONOTONIC, which all processes of a system share and
+// which time.Now goes by: so a test's clock counts too.
+func Now() time.Duration { return bootTime + time.Since(epoch) }
+
+var epoch, bootTime = func() (time.Time, time.Duration) {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return time.Now(), time.Duration(t.Nano())
+}()

@@ -26,7 +26,7 @@ func ledgerOf(o LedgerOptions, slots int) Ledger {
 
 func claim(t testing.TB, l Ledger, avoid int) Claim {
 	t.Helper()
-	c, err := l.Claim(t.Context(), avoid)
+	c, err := l.Claim(t.Context(), Want{Avoid: avoid})
 	must(t, err)
 	return c
 }
@@ -39,7 +39,7 @@ func TestLedgerOrder(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
-				c, err := l.Claim(t.Context(), -1)
+				c, err := l.Claim(t.Context(), Anyone)
 				if err != nil {
 					t.Error(err)
 					return
@@ -73,11 +73,11 @@ func TestLedgerNobodyPasses(t *testing.T) {
 		l := ledgerOf(LedgerOptions{Queue: 2}, 1)
 		c := claim(t, l, -1)
 		first := make(chan Claim)
-		go func() { c, _ := l.Claim(t.Context(), -1); first <- c }()
+		go func() { c, _ := l.Claim(t.Context(), Anyone); first <- c }()
 		synctest.Wait()
 		l.Release(c, Answered)
 		got := make(chan Claim)
-		go func() { c, _ := l.Claim(t.Context(), -1); got <- c }()
+		go func() { c, _ := l.Claim(t.Context(), Anyone); got <- c }()
 		synctest.Wait()
 		select {
 		case <-got:
@@ -97,10 +97,10 @@ func TestLedgerBounds(t *testing.T) {
 		begin := time.Now()
 		errs := make(chan error, 2)
 		for range 2 {
-			go func() { _, err := l.Claim(t.Context(), -1); errs <- err }()
+			go func() { _, err := l.Claim(t.Context(), Anyone); errs <- err }()
 		}
 		synctest.Wait()
-		if _, err := l.Claim(t.Context(), -1); !errors.Is(err, ErrQueueFull) || time.Since(begin) != 0 {
+		if _, err := l.Claim(t.Context(), Anyone); !errors.Is(err, ErrQueueFull) || time.Since(begin) != 0 {
 			t.Errorf("beyond the queue: %v after %v", err, time.Since(begin))
 		}
 		for range 2 {
@@ -114,7 +114,7 @@ func TestLedgerBounds(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("why")
 		time.AfterFunc(time.Second, func() { cancel(why) })
-		if _, err := l.Claim(ctx, -1); err != why {
+		if _, err := l.Claim(ctx, Anyone); err != why {
 			t.Errorf("cancelled: %v", err)
 		}
 		if n := l.Counts(); n.Waiting != 0 || n.Refused != 3 || n.Served != 1 {
@@ -128,7 +128,7 @@ func TestLedgerBounds(t *testing.T) {
 func TestLedgerNoQueue(t *testing.T) {
 	l := ledgerOf(LedgerOptions{}, 1)
 	claim(t, l, -1)
-	if _, err := l.Claim(t.Context(), -1); !errors.Is(err, ErrQueueFull) {
+	if _, err := l.Claim(t.Context(), Anyone); !errors.Is(err, ErrQueueFull) {
 		t.Error(err)
 	}
 }
@@ -142,7 +142,7 @@ func TestLedgerNoChild(t *testing.T) {
 				claim(t, l, -1)
 				errs := make(chan error, 3)
 				for range 3 {
-					go func() { _, err := l.Claim(t.Context(), -1); errs <- err }()
+					go func() { _, err := l.Claim(t.Context(), Anyone); errs <- err }()
 				}
 				synctest.Wait()
 				l.Set(0, st, 0)
@@ -157,14 +157,14 @@ func TestLedgerNoChild(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				if _, err := l.Claim(t.Context(), -1); err != ErrNoChild || time.Since(begin) != 0 {
+				if _, err := l.Claim(t.Context(), Anyone); err != ErrNoChild || time.Since(begin) != 0 {
 					t.Errorf("%v after %v", err, time.Since(begin))
 				}
 				if n := l.Counts(); n.Refused != 4 {
 					t.Errorf("counts %+v", n)
 				}
 				l.Set(1, Starting, 7)
-				go func() { _, err := l.Claim(t.Context(), -1); errs <- err }()
+				go func() { _, err := l.Claim(t.Context(), Anyone); errs <- err }()
 				synctest.Wait()
 				l.Release(Claim{Slot: 1, PID: 102}, Failed)
 				if err := <-errs; err != nil {
@@ -182,7 +182,7 @@ func TestLedgerWaitsForReplacement(t *testing.T) {
 			l := ledgerOf(LedgerOptions{Queue: 1}, 1)
 			l.Set(0, st, 101)
 			got := make(chan Claim)
-			go func() { c, _ := l.Claim(t.Context(), -1); got <- c }()
+			go func() { c, _ := l.Claim(t.Context(), Anyone); got <- c }()
 			synctest.Wait()
 			if n := l.Counts(); n.Waiting != 1 {
 				t.Errorf("%v: %+v", st, n)
@@ -249,11 +249,11 @@ func TestLedgerSpread(t *testing.T) {
 		return s
 	}
 	slots := []SlotOptions{{Connections: 8}, {Connections: 8}, {Connections: 8}}
-	if s := sequence(ledgerOf(LedgerOptions{Spread: true, Slots: slots}, 3), 9); s != "012012012" {
+	if s := sequence(ledgerOf(LedgerOptions{Balance: BalanceLeastConn, Slots: slots}, 3), 9); s != "012012012" {
 		t.Errorf("turns: %s", s)
 	}
 	slots = []SlotOptions{{Connections: 16, Weight: 2}, {Connections: 16}}
-	l := ledgerOf(LedgerOptions{Spread: true, Slots: slots}, 2)
+	l := ledgerOf(LedgerOptions{Balance: BalanceLeastConn, Slots: slots}, 2)
 	s := sequence(l, 30)
 	count := [2]int{}
 	for _, c := range s {
@@ -270,7 +270,7 @@ func TestLedgerSpread(t *testing.T) {
 	}
 	// The least busy one is next, whatever the turns say; a slot that was out
 	// does not get everything when it is back.
-	l = ledgerOf(LedgerOptions{Spread: true, Slots: []SlotOptions{{Connections: 8}, {Connections: 8}}}, 2)
+	l = ledgerOf(LedgerOptions{Balance: BalanceLeastConn, Slots: []SlotOptions{{Connections: 8}, {Connections: 8}}}, 2)
 	l.Set(1, Absent, 0)
 	sequence(l, 50)
 	l.Set(1, Ready, 0)
@@ -301,7 +301,7 @@ func TestLedgerStress(t *testing.T) {
 		wg.Go(func() {
 			for range 1500 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(400))*time.Microsecond)
-				c, err := l.Claim(ctx, rand.IntN(4)-1)
+				c, err := l.Claim(ctx, Want{Avoid: rand.IntN(4) - 1})
 				switch {
 				case err == nil:
 					granted.Add(1)
@@ -337,7 +337,7 @@ func TestLedgerStress(t *testing.T) {
 		t.Errorf("counts %+v; granted %d, full %d, timed out %d", n, granted.Load(), full.Load(), timedOut.Load())
 	}
 	for range 6 {
-		if _, err := l.Claim(t.Context(), -1); err != nil {
+		if _, err := l.Claim(t.Context(), Anyone); err != nil {
 			t.Fatal("a slot was lost:", err)
 		}
 	}

@@ -12,10 +12,18 @@ type LedgerOptions struct {
 	Queue        int           // requests that may wait
 	QueueTimeout time.Duration // how long one may; 0 is no bound
 	Slots        []SlotOptions
-	// Spread takes turns between equally busy slots. Otherwise the one that
-	// was used last is preferred: its caches are warm, and the others may
-	// idle away.
-	Spread bool
+	Balance      Balance
+	// MaxRequests is how many requests one process gets; 0 is no limit. It is
+	// exact: the process is never given another.
+	MaxRequests int
+	// Spare is how many ready children without a request are wanted: when there
+	// are fewer, Watch is told.
+	Spare int
+	// MaxFails is how many failures within FailTimeout take a slot out for
+	// FailTimeout; then one request finds out how it is. 0: none ever. When all
+	// are out, all are in.
+	MaxFails    int
+	FailTimeout time.Duration
 }
 
 // SlotOptions say what one slot can take.
@@ -43,6 +51,7 @@ type local struct {
 	clock   uint64    // of the order of use; see slot.used
 	served  uint64
 	refused uint64
+	watch   func()
 }
 
 type slot struct {
@@ -52,7 +61,9 @@ type slot struct {
 	claims      int
 	finishing   bool
 	requests    uint64
-	// used is the clock of the last release, or with Spread the turn of the
+	ofPID       uint64 // requests of the present process
+	heard, idle time.Duration
+	// used is the clock of the last release, or where turns are taken the turn of the
 	// slot: each grant moves it on by turn/weight, so that among slots which
 	// are equally busy one of weight 2 comes twice as often.
 	used uint64
@@ -66,7 +77,10 @@ type waiter struct {
 	granted chan Claim // buffered; closed without a claim: no child
 }
 
-func (l *local) Claim(ctx context.Context, avoid int) (Claim, error) {
+func (l *local) spread() bool { return l.opt.Balance != BalanceRecent }
+
+func (l *local) Claim(ctx context.Context, want Want) (Claim, error) {
+	avoid := want.Avoid
 	l.mu.Lock()
 	if l.waiters.Len() == 0 {
 		if i := l.pick(avoid); i >= 0 {
@@ -175,7 +189,7 @@ func (l *local) better(i, j, avoid int) bool {
 	if la, lb := a.claims*b.weight, b.claims*a.weight; la != lb {
 		return la < lb
 	}
-	if l.opt.Spread {
+	if l.spread() {
 		return a.used < b.used // its turn comes first
 	}
 	return a.used > b.used
@@ -195,8 +209,9 @@ func (l *local) grant(i int) Claim {
 	s := &l.slots[i]
 	s.claims++
 	s.requests++
+	s.ofPID++
 	l.served++
-	if l.opt.Spread {
+	if l.spread() {
 		// A slot that was out for a while does not catch up.
 		l.clock = max(l.clock, s.used)
 		s.used = l.clock + max(1, turn/uint64(s.weight))
@@ -206,8 +221,10 @@ func (l *local) grant(i int) Claim {
 
 func (l *local) giveBack(i int) {
 	s := &l.slots[i]
-	s.claims--
-	if !l.opt.Spread {
+	if s.claims--; s.claims == 0 {
+		s.idle = Now()
+	}
+	if !l.spread() {
 		l.clock++
 		s.used = l.clock
 	}
@@ -229,6 +246,7 @@ func (l *local) Release(c Claim, o Outcome) {
 		switch o {
 		case Answered:
 			s.finishing = false
+			s.heard = Now()
 		case Cut:
 			s.finishing = true
 		}
@@ -241,7 +259,7 @@ func (l *local) Set(i int, st State, pid int) {
 	defer l.mu.Unlock()
 	s := &l.slots[i]
 	if s.pid != pid {
-		s.finishing = false
+		s.finishing, s.ofPID, s.idle = false, 0, Now()
 	}
 	s.state, s.pid = st, pid
 	l.hand()
@@ -278,4 +296,21 @@ func (l *local) Counts() Counts {
 			Requests: s.requests, Finishing: s.finishing})
 	}
 	return c
+}
+
+func (l *local) Watch(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watch = f
+}
+
+func (l *local) Use(i int) Use {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &l.slots[i]
+	u := Use{Claims: s.claims, Requests: s.ofPID, Heard: s.heard}
+	if s.claims == 0 {
+		u.Idle = s.idle
+	}
+	return u
 }

@@ -64,10 +64,9 @@ type Lease struct {
 	lost  atomic.Bool
 }
 
-// Lease claims a child; avoid is a slot to be taken only if there is no other,
-// -1 for none. Errors are those of Ledger.Claim.
-func (p *Pool) Lease(ctx context.Context, avoid int) (*Lease, error) {
-	c, err := p.opt.Ledger.Claim(ctx, avoid)
+// Lease claims a child. Errors are those of Ledger.Claim.
+func (p *Pool) Lease(ctx context.Context, w Want) (*Lease, error) {
+	c, err := p.opt.Ledger.Claim(ctx, w)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (r *poolRig) reported() []Report {
 // connection was a kept one.
 func (r *poolRig) connect(t *testing.T, repeatable bool) (l *Lease, ours, theirs net.Conn) {
 	t.Helper()
-	l, err := r.Lease(t.Context(), -1)
+	l, err := r.Lease(t.Context(), Anyone)
 	must(t, err)
 	ours, err = l.Conn(t.Context(), repeatable)
 	must(t, err)
@@ -166,12 +166,12 @@ func TestPoolLost(t *testing.T) {
 	for _, st := range []State{BackingOff, Absent} {
 		t.Run(st.String(), func(t *testing.T) {
 			r := newRig(t, 3, true)
-			waits, err := r.Lease(t.Context(), -1)
+			waits, err := r.Lease(t.Context(), Anyone)
 			must(t, err)
 			c, err := waits.Conn(t.Context(), true)
 			must(t, err)
 			defer c.Close()
-			early, err := r.Lease(t.Context(), -1) // before it has a connection
+			early, err := r.Lease(t.Context(), Anyone) // before it has a connection
 			must(t, err)
 			taken, mine, child := r.connect(t, true)
 			defer mine.Close()
@@ -203,11 +203,11 @@ func TestPoolLost(t *testing.T) {
 			for _, l := range []*Lease{waits, early, taken} {
 				l.Release(Failed, nil)
 			}
-			if _, err := r.Lease(t.Context(), -1); !errors.Is(err, ErrNoChild) {
+			if _, err := r.Lease(t.Context(), Anyone); !errors.Is(err, ErrNoChild) {
 				t.Error(err)
 			}
 			r.Apply(Event{Slot: 1, State: Starting, PID: 7})
-			l, err := r.Lease(t.Context(), -1)
+			l, err := r.Lease(t.Context(), Anyone)
 			must(t, err)
 			if l.Lost() || l.PID() != 7 || l.Slot() != 1 {
 				t.Errorf("a new child: %+v", l.claim)
@@ -222,7 +222,7 @@ func TestPoolLostBetween(t *testing.T) {
 	r := newRig(t, 1, true)
 	inner := r.opt.Ledger
 	r.opt.Ledger = slowLedger{inner, func() { r.Apply(Event{Slot: 0, State: BackingOff}) }}
-	l, err := r.Lease(t.Context(), -1)
+	l, err := r.Lease(t.Context(), Anyone)
 	must(t, err)
 	if !l.Lost() {
 		t.Error("not lost")
@@ -235,8 +235,8 @@ type slowLedger struct {
 	after func()
 }
 
-func (s slowLedger) Claim(ctx context.Context, avoid int) (Claim, error) {
-	c, err := s.Ledger.Claim(ctx, avoid)
+func (s slowLedger) Claim(ctx context.Context, w Want) (Claim, error) {
+	c, err := s.Ledger.Claim(ctx, w)
 	s.after()
 	return c, err
 }
@@ -245,7 +245,7 @@ func TestPoolReports(t *testing.T) {
 	r := newRig(t, 1, false)
 	one := func(o Outcome) {
 		t.Helper()
-		l, err := r.Lease(t.Context(), -1)
+		l, err := r.Lease(t.Context(), Anyone)
 		must(t, err)
 		l.Release(o, nil)
 	}
@@ -272,14 +272,14 @@ func TestPoolReports(t *testing.T) {
 	first := Report{PID: 100, Answered: true}
 	expect(first)
 	// A claim of the time before, answered by the successor on the same socket.
-	l, err := r.Lease(t.Context(), -1)
+	l, err := r.Lease(t.Context(), Anyone)
 	must(t, err)
 	r.Apply(Event{Slot: 0, State: Starting, PID: 200})
 	l.Release(Answered, nil)
 	second := Report{PID: 200, Answered: true}
 	expect(first, second)
 	one(Answered)
-	l, err = r.Lease(t.Context(), -1)
+	l, err = r.Lease(t.Context(), Anyone)
 	must(t, err)
 	l.Replace("silent")
 	l.Release(Cut, nil)
@@ -304,16 +304,16 @@ func TestPoolElsewhere(t *testing.T) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer tcp.Close()
-	l := NewLedger(LedgerOptions{Queue: 1, Spread: true, Slots: []SlotOptions{{Connections: 2}, {Connections: 2}}})
+	l := NewLedger(LedgerOptions{Queue: 1, Balance: BalanceLeastConn, Slots: []SlotOptions{{Connections: 2}, {Connections: 2}}})
 	p := NewPool(PoolOptions{Ledger: l, Targets: []Target{{"tcp", tcp.Addr().String()}, {"unix", filepath.Join(t.TempDir(), "none")}}})
 	l.Set(0, Ready, 0)
 	l.Set(1, Ready, 0)
-	a, err := p.Lease(t.Context(), -1)
+	a, err := p.Lease(t.Context(), Anyone)
 	must(t, err)
 	c, err := a.Conn(t.Context(), true)
 	must(t, err)
 	c.Close()
-	b, err := p.Lease(t.Context(), -1)
+	b, err := p.Lease(t.Context(), Anyone)
 	must(t, err)
 	if a.Slot() == b.Slot() || a.PID() != 0 {
 		t.Errorf("slots %d, %d", a.Slot(), b.Slot())

@@ -20,12 +20,13 @@ type Identity struct {
 
 // shimSpec is what the shim has to do before it executes the program.
 type shimSpec struct {
-	Path   string
-	Args   []string
-	Dir    string
-	Umask  int
-	Parent int // who has to be alive still
-	As     *Identity
+	Path    string
+	Args    []string
+	Dir     string
+	Umask   int
+	Rlimits Rlimits
+	Parent  int // who has to be alive still
+	As      *Identity
 }
 
 // shimVariable holds the shimSpec, as JSON, beside the program's environment.
@@ -79,6 +80,11 @@ func (s *shimSpec) exec() error {
 
 func (s *shimSpec) prepare() error {
 	syscall.Umask(s.Umask)
+	// Before the change of identity: only root may raise a limit. The number of
+	// processes counts for the user that the child becomes, at its next fork.
+	if err := s.Rlimits.apply(0); err != nil {
+		return err
+	}
 	if s.As != nil {
 		if err := s.As.assume(); err != nil {
 			return err

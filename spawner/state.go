@@ -13,6 +13,7 @@ const (
 	Retiring                // gets no more requests, and is stopped when idle
 	Stopping                // has been told to end
 	BackingOff              // died before it answered anything; waits for its next start
+	Dormant                 // no process; one is started when a request wants it
 )
 
 func (s State) String() string {
@@ -29,6 +30,8 @@ func (s State) String() string {
 		return "stopping"
 	case BackingOff:
 		return "backoff"
+	case Dormant:
+		return "dormant"
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }

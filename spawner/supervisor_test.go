@@ -213,7 +213,7 @@ func TestOneRequestEach(t *testing.T) {
 	}()
 	eventually(t, time.Second, "the pool knows", func() bool { return pool.Counts().Children[0].State == Ready })
 	for range 15 {
-		l, err := pool.Lease(t.Context(), -1)
+		l, err := pool.Lease(t.Context(), Anyone)
 		if err != nil {
 			t.Fatalf("%v: %s", err, c.ev.states())
 		}

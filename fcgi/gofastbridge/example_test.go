@@ -133,7 +133,7 @@ func ExampleSessions() {
 // child, and kept connections are used again.
 func PoolDial(p *spawner.Pool) gofastbridge.Dial {
 	return func(ctx context.Context, repeatable bool) (net.Conn, gofastbridge.Done, error) {
-		lease, err := p.Lease(ctx, -1)
+		lease, err := p.Lease(ctx, spawner.Anyone)
 		if err != nil {
 			return nil, nil, &gofastbridge.Error{Status: http.StatusServiceUnavailable, Err: err}
 		}

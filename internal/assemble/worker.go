@@ -199,7 +199,7 @@ func (w *Worker) pool(a *config.App, in Inputs) *spawner.Pool {
 			o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 			l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.MaxConns, Weight: t.Weight})
 		}
-		l.Spread = true
+		l.Balance = spawner.BalanceLeastConn
 		o.Ledger = spawner.NewLedger(l)
 		for i := range a.Address {
 			o.Ledger.Set(i, spawner.Ready, 0)

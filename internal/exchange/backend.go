@@ -47,7 +47,7 @@ type FastCGI struct {
 
 // Begin implements Backend.
 func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error) {
-	l, err := b.Pool.Lease(ctx, avoid)
+	l, err := b.Pool.Lease(ctx, spawner.Want{Avoid: avoid})
 	if err != nil {
 		return nil, leaseError(err)
 	}
@@ -147,7 +147,7 @@ type Scripts struct {
 
 // Begin implements Backend.
 func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error) {
-	claim, err := b.Ledger.Claim(ctx, -1)
+	claim, err := b.Ledger.Claim(ctx, spawner.Anyone)
 	if err != nil {
 		return nil, leaseError(err)
 	}

@@ -211,7 +211,7 @@ func TestQueueDeadlines(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, rigOptions{children: 1, queue: c.queue, change: c.change})
-			held, err := r.ledger.Claim(t.Context(), -1)
+			held, err := r.ledger.Claim(t.Context(), spawner.Anyone)
 			must(t, err)
 			res := r.do("GET", "/x", nil)
 			between(t, "the answer", res.took, limit)

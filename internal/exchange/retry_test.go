@@ -210,7 +210,7 @@ func TestFullBacklog(t *testing.T) {
 		defer c.Close()
 	}
 	r := newRig(t, rigOptions{})
-	r.ledger = spawner.NewLedger(spawner.LedgerOptions{Spread: true, Slots: make([]spawner.SlotOptions, 2)})
+	r.ledger = spawner.NewLedger(spawner.LedgerOptions{Balance: spawner.BalanceLeastConn, Slots: make([]spawner.SlotOptions, 2)})
 	r.ledger.Set(0, spawner.Ready, 0)
 	r.app.Backend = &FastCGI{Role: fcgi.Responder, Stderr: r.app.Backend.(*FastCGI).Stderr,
 		Pool: spawner.NewPool(spawner.PoolOptions{Ledger: r.ledger, Targets: []spawner.Target{
@@ -231,7 +231,7 @@ func TestTCPUpstream(t *testing.T) {
 	r := newRig(t, rigOptions{children: 1})
 	a, err := r.listen("tcp", "127.0.0.1:0", 7)
 	must(t, err)
-	r.ledger = spawner.NewLedger(spawner.LedgerOptions{Queue: 1, QueueTimeout: 100 * time.Millisecond, Spread: true,
+	r.ledger = spawner.NewLedger(spawner.LedgerOptions{Queue: 1, QueueTimeout: 100 * time.Millisecond, Balance: spawner.BalanceLeastConn,
 		Slots: []spawner.SlotOptions{{Connections: 2}}})
 	r.ledger.Set(0, spawner.Ready, 0)
 	r.app.Backend.(*FastCGI).Pool = spawner.NewPool(spawner.PoolOptions{Ledger: r.ledger,
