@@ -73,6 +73,9 @@ type Command struct {
 	Args []string // argv, with the name of the program first
 	Env  []string // the whole environment, NAME=value
 	Dir  string   // working directory
+	// Script is the script that the program runs, or the program itself, and
+	// Folder where it was looked for: for a Starter that wants to look itself.
+	Script, Folder string
 }
 
 // Starter starts a program in a process group of its own with the three files

@@ -10,27 +10,39 @@ import (
 	"sluice/spawner"
 )
 
-// Identity looks up the user and group that workers and children run as. It is
-// nil when neither is set. A user or group may be a number.
-func Identity(c *config.Config) (*spawner.Identity, error) {
-	if c.User == "" && c.Group == "" {
+// Identity looks up the user and group that workers run as. It is nil when
+// neither is set. A user or group may be a number.
+func Identity(c *config.Config) (*spawner.Identity, error) { return identity(c.User, c.Group) }
+
+// AppIdentity looks up the user and group that the children of an app run as:
+// its own, else the workers'. It is nil when neither is set.
+func AppIdentity(a *config.App) (*spawner.Identity, error) {
+	id, err := identity(a.User, a.Group)
+	if err != nil {
+		return nil, fmt.Errorf("app %q: %w", a.Name, err)
+	}
+	return id, nil
+}
+
+func identity(user, group string) (*spawner.Identity, error) {
+	if user == "" && group == "" {
 		return nil, nil
 	}
 	id := &spawner.Identity{UID: os.Getuid(), GID: os.Getgid()}
-	if c.User != "" {
-		if err := setUser(id, c.User); err != nil {
+	if user != "" {
+		if err := setUser(id, user); err != nil {
 			return nil, err
 		}
 	}
-	if c.Group != "" {
-		gid, err := LookUpGroup(c.Group)
+	if group != "" {
+		gid, err := LookUpGroup(group)
 		if err != nil {
 			return nil, err
 		}
 		id.GID = gid
 	}
 	if os.Geteuid() != 0 && (id.UID != os.Getuid() || id.GID != os.Getgid()) {
-		return nil, fmt.Errorf("only root can run workers as user %q, group %q", c.User, c.Group)
+		return nil, fmt.Errorf("only root can run programs as user %q, group %q", user, group)
 	}
 	return id, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -60,7 +61,7 @@ type Master struct {
 	sups    map[string]*spawner.Supervisor
 
 	mu       sync.Mutex
-	worker   *workerProcess
+	workers  []*workerProcess // by place - 1; nil until it has been forked
 	stopping bool
 	waiting  []*net.UnixConn // want to hear when the server has stopped
 
@@ -78,7 +79,8 @@ const (
 
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
-	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), sups: map[string]*spawner.Supervisor{}}
+	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), sups: map[string]*spawner.Supervisor{},
+		workers: make([]*workerProcess, o.Config.Workers)}
 	defer m.close()
 	if err := m.open(); err != nil {
 		return err
@@ -168,9 +170,9 @@ func (m *Master) openSupervisors() error {
 	return nil
 }
 
-// start starts the worker and the children, and says when they are ready.
+// start starts the workers and the children, and says when they are ready.
 func (m *Master) start() error {
-	if err := m.startWorker(); err != nil {
+	if err := m.startWorkers(); err != nil {
 		return err
 	}
 	failed := make(chan error, len(m.sups))
@@ -206,12 +208,14 @@ func (m *Master) isStopping() bool {
 	return m.stopping
 }
 
-// event passes the supervisor's word on to the worker.
+// event passes the supervisor's word on to the workers.
 func (m *Master) event(e spawner.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.worker != nil {
-		m.worker.tell(message{Event: &e})
+	for _, w := range m.workers {
+		if w != nil {
+			w.tell(message{Event: &e})
+		}
 	}
 }
 
@@ -257,12 +261,12 @@ func (m *Master) command(c Command, conn *net.UnixConn) {
 	}
 }
 
-// stop stops the worker, then the children. While it does, a more urgent stop
+// stop stops the workers, then the children. While it does, a more urgent stop
 // may come.
 func (m *Master) stop(k stopKind) {
 	m.mu.Lock()
 	m.stopping = true
-	w := m.worker
+	workers := slices.Clone(m.workers)
 	m.mu.Unlock()
 	m.log.Info("stopping", "how", k)
 	deadline, cancel := context.WithCancel(context.Background())
@@ -271,7 +275,7 @@ func (m *Master) stop(k stopKind) {
 	quit := make(chan struct{})
 	defer close(quit)
 	go m.urgent(k, hurry, quit)
-	m.stopWorker(w, k, hurry, cancel)
+	m.stopWorkers(workers, k, hurry, cancel)
 	m.stopChildren(deadline, k)
 }
 
@@ -290,38 +294,44 @@ func (m *Master) urgent(k stopKind, hurry chan<- stopKind, quit <-chan struct{})
 	}
 }
 
-// stopWorker waits for the worker to finish within what k allows, and no longer.
-func (m *Master) stopWorker(w *workerProcess, k stopKind, hurry <-chan stopKind, now func()) {
-	if w == nil {
-		return
-	}
+// stopWorkers waits for the workers to finish within what k allows, and no
+// longer.
+func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, hurry <-chan stopKind, now func()) {
 	var kill <-chan time.Time
 	tell := func(k stopKind) {
+		s := &stop{}
 		switch k {
-		case stopGraceful:
-			w.tell(message{Stop: &stop{}})
 		case stopTimely:
 			// Half of what is left after the worker's share is the children's.
 			share := m.cfg.StopTimeout * 3 / 4
-			w.tell(message{Stop: &stop{Timeout: share}})
+			s.Timeout = share
 			kill = time.After(share + m.cfg.StopTimeout/8)
 		case stopNow:
-			w.tell(message{Stop: &stop{Timeout: -1}})
+			s.Timeout = -1
 			kill = time.After(stopNowGrace)
 			now()
 		}
+		for _, w := range workers {
+			if w != nil {
+				w.tell(message{Stop: s})
+			}
+		}
 	}
 	tell(k)
-	for {
-		select {
-		case <-w.child.Done():
-			return
-		case k := <-hurry:
-			tell(k)
-		case <-kill:
-			w.child.Signal(syscall.SIGKILL)
-			<-w.child.Done()
-			return
+	for _, w := range workers {
+		for w != nil && !w.ended() {
+			select {
+			case <-w.child.Done():
+			case k := <-hurry:
+				tell(k)
+			case <-kill:
+				for _, w := range workers {
+					if w != nil {
+						w.child.Signal(syscall.SIGKILL)
+					}
+				}
+				<-w.child.Done()
+			}
 		}
 	}
 }

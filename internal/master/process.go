@@ -13,37 +13,92 @@ import (
 // workerProcess is a running worker, as its master sees it.
 type workerProcess struct {
 	m     *Master
+	place int // 1 to workers: what is shared knows it by that
 	child *spawner.Child
 	wire  *wire
+	out   chan message // what the master says, in order
 	ready chan error
 	began time.Time
 }
 
-// tellTimeout is how long a worker may not read what its master says.
-const tellTimeout = 2 * time.Second
+// Bounds of a worker that does not listen: it is killed, and replaced. Whoever
+// tells it something is not held up.
+const (
+	tellTimeout = 2 * time.Second
+	tellQueue   = 4096 // messages
+)
 
-// tell sends a message; a worker that does not take it is killed, and replaced.
+// tell sends a message, behind the caller's back.
 func (w *workerProcess) tell(m message) {
-	w.wire.f.SetWriteDeadline(time.Now().Add(tellTimeout))
-	err := w.wire.send(m)
-	if err == nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrClosed) {
-		return // gone: the reaper says so
+	select {
+	case w.out <- m:
+	default:
+		w.deaf(fmt.Errorf("%d messages wait for it", tellQueue))
 	}
+}
+
+// talk sends what there is to tell, until the worker ends.
+func (w *workerProcess) talk() {
+	for {
+		select {
+		case m := <-w.out:
+			w.wire.f.SetWriteDeadline(time.Now().Add(tellTimeout))
+			err := w.wire.send(m)
+			if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
+				w.deaf(err)
+			}
+		case <-w.child.Done():
+			return
+		}
+	}
+}
+
+func (w *workerProcess) deaf(err error) {
 	w.m.log.Error("worker does not listen and is killed", "pid", w.child.PID(), "err", err)
 	w.child.Signal(syscall.SIGKILL)
+}
+
+// ended reports whether the worker has been reaped.
+func (w *workerProcess) ended() bool {
+	select {
+	case <-w.child.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // workerStart is how long a worker may take to start.
 const workerStart = 10 * time.Second
 
+// startWorkers starts a worker at every place and waits until all accept.
+func (m *Master) startWorkers() error {
+	failed := make(chan error, len(m.workers))
+	for i := range m.workers {
+		go func() { failed <- m.startWorker(i + 1) }()
+	}
+	var first error
+	for range m.workers {
+		if err := <-failed; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
 // startWorker starts a worker and waits until it accepts.
-func (m *Master) startWorker() error {
-	w, err := m.forkWorker()
+func (m *Master) startWorker(place int) error {
+	w, err := m.forkWorker(place)
 	if err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}
 	go w.listen()
-	m.introduce(w)
+	go w.talk()
+	if !m.introduce(w) {
+		w.child.Signal(syscall.SIGKILL)
+		<-w.child.Done()
+		return errors.New("start worker: the server is being stopped")
+	}
 	select {
 	case err = <-w.ready:
 	case <-w.child.Done():
@@ -61,26 +116,54 @@ func (m *Master) startWorker() error {
 	return nil
 }
 
-// introduce tells a new worker what there is, and from then on what changes.
-func (m *Master) introduce(w *workerProcess) {
+// introduce tells a new worker what there is, and from then on what changes. It
+// reports false when the server is being stopped: nobody would tell the worker.
+func (m *Master) introduce(w *workerProcess) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.stopping {
+		return false
+	}
 	s := &setup{
-		Version:   m.opt.Version,
-		Config:    m.cfg,
-		Sockets:   m.runtime.children,
-		Listeners: len(m.sockets),
-		ErrorLog:  m.errlog != nil,
-		AccessLog: m.access != nil,
+		Version: m.opt.Version,
+		Config:  m.cfg,
+		Place:   w.place,
+		Sockets: m.runtime.children,
+	}
+	for _, f := range m.inherited() {
+		s.Files = append(s.Files, f.name)
 	}
 	for _, sup := range m.sups {
 		s.Events = append(s.Events, sup.Events()...)
 	}
-	m.worker = w
+	m.workers[w.place-1] = w
 	w.tell(message{Setup: s})
+	return true
 }
 
-func (m *Master) forkWorker() (*workerProcess, error) {
+// inheritedFile is a descriptor that every worker gets.
+type inheritedFile struct {
+	name string
+	file *os.File
+}
+
+// inherited are the descriptors that every worker gets, in the order of their
+// numbers.
+func (m *Master) inherited() []inheritedFile {
+	var all []inheritedFile
+	for _, s := range m.sockets {
+		all = append(all, inheritedFile{fileListener, s.file})
+	}
+	if m.errlog != nil {
+		all = append(all, inheritedFile{fileErrorLog, m.errlog})
+	}
+	if m.access != nil {
+		all = append(all, inheritedFile{fileAccessLog, m.access})
+	}
+	return all
+}
+
+func (m *Master) forkWorker(place int) (*workerProcess, error) {
 	ours, theirs, err := wirePair()
 	if err != nil {
 		return nil, err
@@ -92,14 +175,8 @@ func (m *Master) forkWorker() (*workerProcess, error) {
 	}
 	defer null.Close()
 	files := []*os.File{null, os.Stdout, os.Stderr, theirs}
-	for _, s := range m.sockets {
-		files = append(files, s.file)
-	}
-	if m.errlog != nil {
-		files = append(files, m.errlog)
-	}
-	if m.access != nil {
-		files = append(files, m.access)
+	for _, f := range m.inherited() {
+		files = append(files, f.file)
 	}
 	attr := &syscall.ProcAttr{
 		Env: append(os.Environ(), workerVariable+"=1"),
@@ -117,7 +194,8 @@ func (m *Master) forkWorker() (*workerProcess, error) {
 		ours.Close()
 		return nil, err
 	}
-	return &workerProcess{m: m, child: c, wire: newWire(ours), ready: make(chan error, 1), began: time.Now()}, nil
+	return &workerProcess{m: m, place: place, child: c, wire: newWire(ours), out: make(chan message, tellQueue),
+		ready: make(chan error, 1), began: time.Now()}, nil
 }
 
 // fdOf is the number of a file, without the change to blocking that File.Fd
@@ -173,7 +251,7 @@ func (m *Master) guard(w *workerProcess) {
 	}
 	for {
 		time.Sleep(pause)
-		err := m.startWorker()
+		err := m.startWorker(w.place)
 		if err == nil {
 			return
 		}

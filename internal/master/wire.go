@@ -28,17 +28,22 @@ type message struct {
 	Report *spawner.Report `json:"report,omitempty"`
 }
 
-// setup is the first message to a worker. Its listeners, then its logs, are the
-// descriptors from firstInherited on.
+// setup is the first message to a worker.
 type setup struct {
-	Version   string         `json:"version"`
-	Config    *config.Config `json:"config"`
-	Sockets   string         `json:"sockets"`
-	Listeners int            `json:"listeners"`
-	ErrorLog  bool           `json:"error_log"`  // a descriptor, not standard error
-	AccessLog bool           `json:"access_log"` // a descriptor
-	Events    []spawner.Event
+	Version string          `json:"version"`
+	Config  *config.Config  `json:"config"`
+	Place   int             `json:"place"` // what is shared knows the worker by that
+	Sockets string          `json:"sockets"`
+	Files   []string        `json:"files"` // what the descriptors from firstInherited on are
+	Events  []spawner.Event `json:"events"`
 }
+
+// What an inherited descriptor is.
+const (
+	fileListener  = "listener"
+	fileErrorLog  = "error log"
+	fileAccessLog = "access log"
+)
 
 // stop ends a worker: it finishes what it has, for at most Timeout.
 type stop struct {

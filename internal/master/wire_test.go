@@ -59,7 +59,7 @@ func TestSetupOverTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := message{Setup: &setup{Version: "1", Config: c, Sockets: "/run/x", Listeners: 2, ErrorLog: true,
+	want := message{Setup: &setup{Version: "1", Config: c, Place: 2, Sockets: "/run/x", Files: []string{fileListener, fileErrorLog},
 		Events: []spawner.Event{{App: "php", Slot: 1, State: spawner.Ready, PID: 42}}}}
 	ours, theirs, err := wirePair()
 	if err != nil {

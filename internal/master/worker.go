@@ -98,27 +98,34 @@ func (w *worker) run() error {
 // maxInherited bounds the descriptors that a master hands over.
 const maxInherited = 1024
 
+// inherit opens the descriptors that the master handed over, by what they are.
+func inherit(names []string) map[string][]*os.File {
+	files := map[string][]*os.File{}
+	for i, name := range names {
+		files[name] = append(files[name], os.NewFile(uintptr(firstInherited+i), name))
+	}
+	return files
+}
+
 func (w *worker) start(s *setup) error {
-	next := uintptr(firstInherited)
+	files := inherit(s.Files)
 	var listeners []net.Listener
-	for range s.Listeners {
-		l, err := inherit(next)
+	for _, f := range files[fileListener] {
+		l, err := listenOn(f)
 		if err != nil {
 			return err
 		}
 		listeners = append(listeners, l)
-		next++
 	}
 	var errlog, access io.Writer = os.Stderr, nil
-	if s.ErrorLog {
-		errlog = os.NewFile(next, "error log")
-		next++
+	for _, f := range files[fileErrorLog] {
+		errlog = f
 	}
-	switch {
-	case s.AccessLog:
-		access = os.NewFile(next, "access log")
-	case s.Config.Log.Access == "stdout":
+	if s.Config.Log.Access == "stdout" {
 		access = os.Stdout
+	}
+	for _, f := range files[fileAccessLog] {
+		access = f
 	}
 	w.log = NewLog(errlog, s.Config.Log.Level)
 	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
@@ -148,8 +155,7 @@ func (w *worker) start(s *setup) error {
 	return nil
 }
 
-func inherit(fd uintptr) (net.Listener, error) {
-	f := os.NewFile(fd, "listener")
+func listenOn(f *os.File) (net.Listener, error) {
 	defer f.Close()
 	l, err := net.FileListener(f)
 	if u, ok := l.(*net.UnixListener); ok {
