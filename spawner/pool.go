@@ -15,8 +15,14 @@ type PoolOptions struct {
 	App     string
 	Ledger  Ledger
 	Targets []Target // one per slot of the ledger
-	// ConnectTimeout bounds one connect; 0 is no bound.
+	// ConnectTimeout bounds one connect, the look-up of the target's name
+	// included; 0 is no bound.
 	ConnectTimeout time.Duration
+	// LookUp finds the addresses of a target's name; nil: the system's way.
+	LookUp LookUp
+	// Began, if set, is called in a goroutine of its own when the supervisor
+	// says for the first time that a child is ready.
+	Began func()
 	// KeepAlive keeps connections for further requests. It must be off where
 	// anybody else can want the same child: a kept connection pins it.
 	KeepAlive bool
@@ -33,6 +39,8 @@ type Target struct {
 // Pool lends out the children of one app.
 type Pool struct {
 	opt    PoolOptions
+	names  resolver
+	began  sync.Once
 	mu     sync.Mutex
 	slots  []poolSlot
 	closed bool // keeps no more connections
@@ -50,6 +58,9 @@ type poolSlot struct {
 // NewPool returns a Pool.
 func NewPool(o PoolOptions) *Pool {
 	p := &Pool{opt: o, slots: make([]poolSlot, len(o.Targets))}
+	if p.names.look = o.LookUp; o.LookUp == nil {
+		p.names.look = systemLookUp
+	}
 	for i := range p.slots {
 		p.slots[i].leases = map[*Lease]struct{}{}
 	}
@@ -116,9 +127,7 @@ func (l *Lease) Conn(ctx context.Context, repeatable bool) (net.Conn, error) {
 		}
 		c.Close()
 	}
-	t := l.Target()
-	d := net.Dialer{Timeout: l.pool.opt.ConnectTimeout, KeepAlive: -1}
-	c, err := d.DialContext(ctx, t.Network, t.Address)
+	c, err := l.pool.dial(ctx, l.Target())
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +260,13 @@ func (p *Pool) Apply(e Event) {
 	if first {
 		p.report(Report{Slot: e.Slot, PID: e.PID, Answered: true})
 	}
+	if e.State == Ready && p.opt.Began != nil {
+		p.began.Do(func() { go p.opt.Began() })
+	}
 }
+
+// Slots is how many children, or addresses, the pool has.
+func (p *Pool) Slots() int { return len(p.slots) }
 
 // giveUp interrupts a request that waits for a child which is gone. Where the
 // child had accepted the connection its end is there to be read, behind what

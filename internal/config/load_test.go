@@ -39,6 +39,11 @@ func TestMessages(t *testing.T) {
 		{"socket path too long", `listen = ["unix:` + long + "/abcdefghijkl\"]", `f:1:11: listen: want a socket path of at most 107 bytes, this has 109, got "unix:` + long[:75] + `…"`},
 		{"control too long by runtime", `runtime = "` + long + `"`, `f:1:11: runtime: want a path of the control socket of at most 107 bytes, "` + long + `/control.sock" has 109`},
 		{"control too long", `control = "` + long + `/control.sock"`, `f:1:11: control: want a path of the control socket of at most 107 bytes, "` + long + `/control.sock" has 109`},
+		{"role of a script", "[[app]]\nname = \"a\"\nkind = \"cgi\"\nrole = \"filter\"", `f:4:8: app "a": role: "filter" is only for kind = "fastcgi"`},
+		{"authorizer", minimal + "[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\nauthorizer = \"a\"",
+			`f:11:14: site #1: route "/": authorizer: "a" is not the name of an app with role = "authorizer"`},
+		{"route to an authorizer", minimal + "role = \"authorizer\"\n[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"",
+			`f:11:7: site #1: route "/": app: "a" has the role authorizer, want a responder or a filter`},
 		{"the same include twice", `include = ["a", "a"]`, "f:1:12: include: \"a\": no such file\nf:1:17: include: \"a\": no such file\nf:1:17: include: \"a\" stands twice, first at f:1:12"},
 		{"malformed pattern", `include = ["[a"]`, `f:1:12: include: want a file name pattern with every [ closed, got "[a"`},
 	}
@@ -63,11 +68,6 @@ func TestContradictionsOfWhatComes(t *testing.T) {
 		{"spare", minimal + "max = 1\nspare = 2", `f:7:9: app "a": spare: 2 is more than max, 1`},
 		{"linger", "linger.idle = \"31s\"", `f:1:15: linger.idle: idle 31s is more than total 30s`},
 		{"linger total", "linger.total = \"1s\"", `f:1:16: linger.total: idle 2s is more than total 1s`},
-		{"role of a script", "[[app]]\nname = \"a\"\nkind = \"cgi\"\nrole = \"filter\"", `f:4:8: app "a": role: "filter" is only for kind = "fastcgi"`},
-		{"authorizer", minimal + "[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\nauthorizer = \"a\"",
-			`f:11:14: site #1: route "/": authorizer: "a" is not the name of an app with role = "authorizer"`},
-		{"route to an authorizer", minimal + "role = \"authorizer\"\n[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"",
-			`f:11:7: site #1: route "/": app: "a" has the role authorizer, want a responder`},
 		{"secure link without a secret", "[[site]]\n[[site.route]]\nmatch = \"/\"\nalias = \"/x\"\nsecure_link = {}",
 			`f:5:15: site #1: route "/": secure_link: secret_file is missing`},
 	}
