@@ -21,7 +21,7 @@ type longListener struct {
 
 var fileRows = schema[draft]{
 	key("listen", func(d *draft) *[]endpoint { return &d.listen }, set(listening, 1), nil, onlyEndpoints),
-	key("workers", func(d *draft) *int { return &d.Workers }, whole(0, 64), 1, only(1)),
+	key("workers", func(d *draft) *int { return &d.Workers }, whole(0, 64), 1, built),
 	key("runtime", func(d *draft) *string { return &d.Runtime }, file, "", built),
 	key("control", func(d *draft) *string { return &d.Control }, file, "", built),
 	key("user", func(d *draft) *string { return &d.User }, account, "", built),
