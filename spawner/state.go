@@ -41,8 +41,9 @@ func (s State) String() string {
 func (s State) leasable() bool { return s == Starting || s == Ready }
 
 // hopeful reports whether a child in this state is worth waiting for: one that
-// ends in order has a successor, or becomes Absent.
-func (s State) hopeful() bool { return s != Absent && s != BackingOff }
+// ends in order has a successor, or becomes Absent. Of one that is Dormant see
+// ledger.hope.
+func (s State) hopeful() bool { return s.leasable() || s == Retiring || s == Stopping }
 
 // Event is what became of a child: the supervisor's word to the pools.
 type Event struct {
