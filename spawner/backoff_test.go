@@ -94,7 +94,7 @@ func (e *events) states() (s string) {
 
 func fakeSupervisor(t *testing.T, f *fakeStart, ev *events, log *logText) *Supervisor {
 	t.Helper()
-	s, err := NewSupervisor(SupervisorOptions{App: "app", Children: 1, SocketDir: t.TempDir(), SocketGID: -1,
+	s, err := NewSupervisor(SupervisorOptions{App: "app", Max: 1, SocketDir: t.TempDir(), SocketGID: -1,
 		StartTimeout: 10 * time.Second, StopGrace: time.Second, Start: f.start, Event: ev.add, Stderr: noLines, Log: log.logger()})
 	must(t, err)
 	return s
