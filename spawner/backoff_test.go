@@ -44,12 +44,14 @@ func (f *fakeStart) start(_ Program, _, output *os.File) (*Child, error) {
 	return c, nil
 }
 
-func (c *Child) fakeEnd() {
+func (c *Child) fakeEnd() { c.fakeEndAs(cgi.Ending{Status: 1}) }
+
+func (c *Child) fakeEndAs(e cgi.Ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.reaped {
 		c.reaped = true
-		c.end = cgi.Ending{Status: 1}
+		c.end = e
 		close(c.done)
 	}
 }
