@@ -44,12 +44,14 @@ func (f *fakeStart) start(_ Program, _, output *os.File) (*Child, error) {
 	return c, nil
 }
 
-func (c *Child) fakeEnd() {
+func (c *Child) fakeEnd() { c.fakeEndAs(cgi.Ending{Status: 1}) }
+
+func (c *Child) fakeEndAs(e cgi.Ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.reaped {
 		c.reaped = true
-		c.end = cgi.Ending{Status: 1}
+		c.end = e
 		close(c.done)
 	}
 }
@@ -94,7 +96,7 @@ func (e *events) states() (s string) {
 
 func fakeSupervisor(t *testing.T, f *fakeStart, ev *events, log *logText) *Supervisor {
 	t.Helper()
-	s, err := NewSupervisor(SupervisorOptions{App: "app", Children: 1, SocketDir: t.TempDir(), SocketGID: -1,
+	s, err := NewSupervisor(SupervisorOptions{App: "app", Max: 1, SocketDir: t.TempDir(), SocketGID: -1,
 		StartTimeout: 10 * time.Second, StopGrace: time.Second, Start: f.start, Event: ev.add, Stderr: noLines, Log: log.logger()})
 	must(t, err)
 	return s

@@ -31,7 +31,7 @@ func newCrew(t *testing.T, mode string, children int, change func(*SupervisorOpt
 	t.Helper()
 	c := &crew{t: t, dir: t.TempDir()}
 	c.errs = &cgi.ErrorLog{App: "app", Log: c.log.logger()}
-	o := SupervisorOptions{App: "app", Program: program(t, mode), Children: children, SocketDir: c.dir, SocketGID: -1,
+	o := SupervisorOptions{App: "app", Program: program(t, mode), Max: children, SocketDir: c.dir, SocketGID: -1,
 		StartTimeout: 5 * time.Second, StopSignal: syscall.SIGTERM, StopGrace: 2 * time.Second,
 		Start: forker(t).Start, Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
 	if change != nil {
@@ -91,7 +91,7 @@ func TestSupervisorLife(t *testing.T) {
 		if fi.Mode().Perm() != 0o660 || fi.Mode()&os.ModeSocket == 0 {
 			t.Errorf("mode %v", fi.Mode())
 		}
-		if fl, err := unix.FcntlInt(c.slots[i].listen.Fd(), unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK != 0 {
+		if fl, err := unix.FcntlInt(c.slots[i].socket.Fd(), unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK != 0 {
 			t.Errorf("the socket does not block: %#x, %v", fl, err)
 		}
 	}
@@ -307,7 +307,7 @@ func TestBindChild(t *testing.T) {
 	if _, err := BindChild(long, -1); err == nil || !strings.Contains(err.Error(), "108 bytes") {
 		t.Errorf("too long: %v", err)
 	}
-	if _, err := NewSupervisor(SupervisorOptions{App: "x", Children: 3, SocketDir: dir + "/none"}); err == nil {
+	if _, err := NewSupervisor(SupervisorOptions{App: "x", Max: 3, SocketDir: dir + "/none"}); err == nil {
 		t.Error("a folder that does not exist")
 	}
 	path := long[:len(long)-1]

@@ -199,7 +199,7 @@ max = 2
 		t.Error("no 503 with Retry-After at once")
 	}
 	s.waitLog(t, `app=bad .*I never wanted to live`)
-	s.waitLog(t, `next start of the child after a pause.* app=bad`)
+	s.waitLog(t, `child ended.* app=bad .*ending="exit status 3".*I never wanted to live.*next="in `)
 	s.get(200, "/app")
 }
 

@@ -29,9 +29,18 @@ func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *sl
 				Env:     childEnv(a),
 				Dir:     a.Dir,
 				Umask:   int(a.Umask),
+				Rlimits: rlimits(a.Rlimit),
 				As:      as,
 			},
-			Children:     a.Max,
+			Scale:        scales[a.Scale],
+			Min:          a.Min,
+			Max:          a.Max,
+			Spare:        a.Spare,
+			Connections:  a.Connections,
+			IdleTimeout:  a.IdleTimeout,
+			MaxRequests:  a.MaxRequests,
+			MaxAge:       a.MaxAge,
+			MaxMemory:    a.MaxMemory,
 			SocketDir:    sockets,
 			SocketGID:    -1,
 			StartTimeout: a.StartTimeout,
@@ -46,6 +55,16 @@ func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *sl
 		all = append(all, o)
 	}
 	return all
+}
+
+var scales = map[string]spawner.Scale{
+	"static":   spawner.ScaleStatic,
+	"dynamic":  spawner.ScaleDynamic,
+	"ondemand": spawner.ScaleOnDemand,
+}
+
+func rlimits(r config.Rlimit) spawner.Rlimits {
+	return spawner.Rlimits{Memory: r.Memory, CPU: r.CPU, Files: r.Files, Processes: r.Processes}
 }
 
 // ScriptGrace is how long scripts that still run when their worker ends have
