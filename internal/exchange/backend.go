@@ -13,6 +13,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/fcgi"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -51,8 +52,10 @@ func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int
 	if err != nil {
 		return nil, leaseError(err)
 	}
+	rec := req.leased(l.Slot(), l.PID())
 	nc, err := l.Conn(ctx, req.repeatable())
 	if err != nil {
+		req.released(rec)
 		l.Release(spawner.Failed, nil)
 		if ctx.Err() != nil {
 			return nil, &Error{Kind: ClientGone, PID: l.PID()}
@@ -69,6 +72,7 @@ func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int
 		WriteTimeout: b.WriteTimeout,
 	})
 	if err != nil {
+		req.released(rec)
 		l.Release(spawner.Failed, nil)
 		e := &Error{Kind: Died, PID: l.PID(), Err: err}
 		var we *fcgi.WriteError
@@ -78,7 +82,7 @@ func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int
 		return nil, e
 	}
 	body.hold()
-	return &fcgiAttempt{Exchange: ex, lease: l, body: body, stderr: stderr}, nil
+	return &fcgiAttempt{Exchange: ex, lease: l, body: body, stderr: stderr, req: req, rec: rec}, nil
 }
 
 func connError(pid int, err error) *Error {
@@ -115,6 +119,8 @@ type fcgiAttempt struct {
 	lease  *spawner.Lease
 	body   *Body
 	stderr *cgi.Lines
+	req    *Request
+	rec    scoreboard.Record
 }
 
 func (a *fcgiAttempt) PID() int           { return a.lease.PID() }
@@ -131,6 +137,7 @@ func (a *fcgiAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	}
 	a.body.Close()
 	a.stderr.Flush()
+	a.req.released(a.rec)
 	a.lease.Release(o, keep)
 }
 
@@ -151,6 +158,7 @@ func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int
 	if err != nil {
 		return nil, leaseError(err)
 	}
+	req.phase(scoreboard.Connect)
 	cmd := req.Command
 	cmd.Env = environment(req.each)
 	s, err := cgi.Run(b.Starter, cmd, body.Input(), b.Options)
@@ -158,7 +166,7 @@ func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int
 		b.Ledger.Release(claim, spawner.Failed)
 		return nil, startError(cmd, err)
 	}
-	return &scriptAttempt{Script: s, b: b, claim: claim}, nil
+	return &scriptAttempt{Script: s, b: b, claim: claim, req: req, rec: req.leased(claim.Slot, s.PID())}, nil
 }
 
 // environment is the meta-variables as an environment. A value cannot hold a
@@ -194,6 +202,8 @@ type scriptAttempt struct {
 	*cgi.Script
 	b     *Scripts
 	claim spawner.Claim
+	req   *Request
+	rec   scoreboard.Record
 }
 
 func (a *scriptAttempt) Slot() int      { return a.claim.Slot }
@@ -205,10 +215,12 @@ func (a *scriptAttempt) Replace(string) {}
 func (a *scriptAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	a.Close(how)
 	if end, ok := a.Ended(0); ok {
+		a.req.released(a.rec)
 		a.b.Ledger.Release(a.claim, o)
 		a.note(end, how)
 		return
 	}
+	a.req.letGo()
 	loose := false
 	select {
 	case a.b.Loose <- struct{}{}:
@@ -218,6 +230,7 @@ func (a *scriptAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	}
 	go func() {
 		<-a.Done()
+		a.req.released(a.rec)
 		if loose {
 			<-a.b.Loose
 		} else {

@@ -12,6 +12,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/fcgi"
+	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
 )
@@ -60,6 +61,8 @@ type Request struct {
 	// Whole wants the answer complete before any of it is sent, since the
 	// client could not tell a short one.
 	Whole bool
+	// Observer is told of the phases; nil: nobody is.
+	Observer Observer
 
 	mapped [][2]string // what Params made
 }
@@ -113,6 +116,9 @@ const crashWait = 100 * time.Millisecond
 // Serve does the whole exchange. An error is an *Error, and unless it is
 // Started nothing has been sent.
 func (a *App) Serve(w http.ResponseWriter, req *Request) (Answer, error) {
+	if req.HTTP.ContentLength != 0 {
+		req.phase(scoreboard.Upload)
+	}
 	body, err := ReadBody(w, req.HTTP, a.Body)
 	if err != nil {
 		return Answer{}, err
@@ -151,6 +157,7 @@ type run struct {
 }
 
 func (x *run) attempt(body *Body, avoid int) (Answer, error) {
+	x.req.phase(scoreboard.Queue)
 	conv, err := x.Backend.Begin(x.ctx, x.req, body, avoid)
 	if err != nil {
 		var u *unsent
@@ -164,6 +171,7 @@ func (x *run) attempt(body *Body, avoid int) (Answer, error) {
 		x.limit, _ = x.ctx.Deadline()
 	}
 	defer context.AfterFunc(x.ctx, conv.Interrupt)()
+	x.req.phase(scoreboard.Header)
 	if x.req.NPH {
 		return Answer{}, x.passRaw()
 	}

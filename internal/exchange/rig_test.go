@@ -35,6 +35,7 @@ type rig struct {
 	mu      sync.Mutex
 	reports []spawner.Report
 	ends    []end
+	seen    []*witness // of every request
 }
 
 // end is how a request ended, as the caller of Serve sees it.
@@ -96,7 +97,7 @@ func (r *rig) start(b Backend, change func(*App)) {
 	tr := &http.Transport{DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: 5 * time.Second}
 	r.client = &http.Client{Transport: tr, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	r.t.Cleanup(r.server.Close)
+	r.t.Cleanup(func() { r.server.Close(); r.witnessed() })
 }
 
 func (r *rig) report(rep spawner.Report) {
@@ -109,7 +110,11 @@ func (r *rig) report(rep spawner.Report) {
 func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 	begin := time.Now()
 	local, _ := req.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	ans, err := r.app.Serve(w, &Request{HTTP: req, Stream: r.stream, NPH: r.nph, Whole: r.whole, Command: r.command,
+	see := &witness{}
+	r.mu.Lock()
+	r.seen = append(r.seen, see)
+	r.mu.Unlock()
+	ans, err := r.app.Serve(w, &Request{HTTP: req, Observer: see, Stream: r.stream, NPH: r.nph, Whole: r.whole, Command: r.command,
 		Meta: &cgi.Meta{Request: req, ScriptName: req.URL.Path, Local: local}})
 	e := end{ans: ans, took: time.Since(begin)}
 	if err != nil && !errors.As(err, &e.err) {

@@ -32,12 +32,17 @@ type Handler struct {
 	Access   *AccessLog // nil: none
 	// KeepaliveRequests closes a connection after so many; 0: no limit.
 	KeepaliveRequests int
+	Tracking          *Tracking // nil: none
 }
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
 	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
+	if h.Tracking != nil {
+		rw.track = h.Tracking.begin(r, rw.conn)
+		defer rw.track.end(rw)
+	}
 	if h.Access != nil {
 		begin := time.Now()
 		defer func() { h.Access.write(r, rw, begin) }()
@@ -116,6 +121,7 @@ func location(p, query string) string {
 
 // file sends a static file.
 func (h *Handler) file(w *response, r *http.Request, t Target) error {
+	w.track.sends()
 	links := sendfile.Follow
 	if !t.Site.FollowSymlinks {
 		links = sendfile.Deny
@@ -142,7 +148,7 @@ func (h *Handler) file(w *response, r *http.Request, t Target) error {
 // exchange passes the request to the application.
 func (h *Handler) exchange(w *response, r *http.Request, t Target) (exchange.Answer, error) {
 	w.app = t.App.Name
-	return t.App.Serve(w, &exchange.Request{
+	req := &exchange.Request{
 		HTTP:    r,
 		Meta:    h.Meta(r, t),
 		Command: t.command(),
@@ -150,7 +156,12 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target) (exchange.Ans
 		Stream:  t.Route.Stream,
 		NPH:     t.App.Scripts && strings.HasPrefix(filepath.Base(t.ScriptFilename), "nph-"),
 		Whole:   w.proto10 && !w.canReset(),
-	})
+	}
+	if w.track != nil {
+		w.track.forApp(t.App)
+		req.Observer = w.track
+	}
+	return t.App.Serve(w, req)
 }
 
 // Meta is what the child of a target is told about the request.

@@ -7,6 +7,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/scoreboard"
 )
 
 // Site is one set of hosts, with a folder and routes.
@@ -63,6 +64,7 @@ type App struct {
 	Dir               string   // working directory of scripts; "": the script's own
 	Env               map[string]string
 	PassAuthorization bool
+	Records           *scoreboard.Records
 }
 
 // prepare sorts the routes into the order in which they are tried: exact ones,
