@@ -24,6 +24,7 @@ import (
 //	do=hang         never answer
 //	do=exit         answer, then exit with status 0 at once
 //	sleep=1s        before the answer
+//	grow=MIB        of memory, for good, before that
 //	sendfile=PATH   by X-Sendfile
 //	noise=BYTES     of body behind the header
 //	status=N        of END_REQUEST: 1 CANT_MPX_CONN, 2 OVERLOADED, 3 UNKNOWN_ROLE
@@ -99,8 +100,17 @@ func serveRecords(c net.Conn) bool {
 	}
 }
 
+var grown [][]byte
+
 func answerRecords(c net.Conn, env map[string]string, body int) bool {
 	q, _ := url.ParseQuery(env["QUERY_STRING"])
+	if n, err := strconv.Atoi(q.Get("grow")); err == nil {
+		b := make([]byte, n<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		grown = append(grown, b)
+	}
 	if d, err := time.ParseDuration(q.Get("sleep")); err == nil {
 		time.Sleep(d)
 	}
