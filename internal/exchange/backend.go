@@ -91,7 +91,7 @@ const otherKey = 0x9e3779b97f4a7c15
 // asked to pass over one slot only, so others that it offers are given back.
 func (b *FastCGI) lease(ctx context.Context, req *Request, tried Tried) (*spawner.Lease, error) {
 	if len(tried.Refused) >= b.Pool.Slots() {
-		return nil, errNoOther
+		return nil, errAllRefused
 	}
 	want := spawner.Want{Avoid: tried.Last}
 	if b.ByURL {
@@ -106,7 +106,7 @@ func (b *FastCGI) lease(ctx context.Context, req *Request, tried Tried) (*spawne
 		want.Avoid = l.Slot()
 		want.Key += otherKey
 	}
-	return nil, errNoOther
+	return nil, errOthersBusy
 }
 
 func (b *FastCGI) stderr(l *spawner.Lease) *cgi.Lines {
@@ -169,7 +169,7 @@ func address(l *spawner.Lease) string {
 
 func leaseError(err error) error {
 	switch {
-	case err == error(errNoOther):
+	case err == errAllRefused, err == errOthersBusy:
 		return err
 	case errors.Is(err, spawner.ErrQueueFull), errors.Is(err, spawner.ErrQueueTimeout):
 		return &Error{Kind: QueueFull, Err: err, RetryAfter: 1}

@@ -62,8 +62,8 @@ type course struct {
 func (c *course) next(x *run, err error) error {
 	var u *unsent
 	switch {
-	case errors.Is(err, errNoOther):
-		return c.wait(x)
+	case err == errAllRefused, err == errOthersBusy:
+		return c.wait(x, err)
 	case c.moves < maxMoves && x.lost(err):
 		c.moves++
 	case errors.As(err, &u) && u.unreached && x.mayRepeat():
@@ -111,22 +111,23 @@ func passing(err error) bool {
 }
 
 // wait is what is done when no slot is left that could be asked: those that may
-// be back are, after a pause, as long as there is patience.
-func (c *course) wait(x *run) error {
+// be back, or are only busy, are asked after a pause, as long as there is
+// patience.
+func (c *course) wait(x *run, err error) error {
 	left := time.Until(c.until)
-	if c.patience == 0 || left <= 0 || len(c.passing) == 0 {
+	if left <= 0 || len(c.passing) == 0 && err != errOthersBusy {
 		switch {
 		case c.cause != nil:
 			return c.cause
+		case err == errOthersBusy:
+			return err
 		case c.busy != nil:
 			return c.busy
-		case c.refusal != nil:
-			return c.refusal
 		}
-		return errNoOther
+		return c.refusal
 	}
 	if c.pause == 0 {
-		x.Log.Info("nobody listens where the request could go: it waits", "within", c.patience, "cause", c.refusal)
+		x.Log.Info("no address takes the request: it waits", "within", c.patience, "cause", c.refusal)
 	}
 	c.pause = min(max(2*c.pause, firstPause), lastPause)
 	t := time.NewTimer(min(c.pause, left))
@@ -141,9 +142,11 @@ func (c *course) wait(x *run) error {
 	return nil
 }
 
-// errNoOther is an attempt for which no slot was left: each has refused the
-// request, or is busy.
-var errNoOther = &Error{Kind: QueueFull, Err: errors.New("every other address is busy"), RetryAfter: 1}
+// Attempts for which no slot was left.
+var (
+	errAllRefused error = &Error{Kind: NotReached, Err: errors.New("every address has refused the request")}
+	errOthersBusy error = &Error{Kind: QueueFull, Err: errors.New("no address takes the request, or it is busy"), RetryAfter: 1}
+)
 
 func noOther(err error) bool {
 	var e *Error
