@@ -76,6 +76,11 @@ var formats = map[string]front.Format{"common": front.Common, "combined": front.
 
 var releases = map[string]exchange.ReleasePolicy{"drain": exchange.Drain, "close": exchange.Close, "detach": exchange.Detach}
 
+var roles = map[string]fcgi.Role{"responder": fcgi.Responder, "authorizer": fcgi.Authorizer, "filter": fcgi.Filter}
+
+var balances = map[string]spawner.Balance{"least_conn": spawner.BalanceLeastConn, "round_robin": spawner.BalanceRoundRobin,
+	"hash": spawner.BalanceHash, "random_two": spawner.BalanceRandomTwo}
+
 var slashes = map[string]front.SlashPolicy{"refuse": front.RefuseSlashes, "decode": front.DecodeSlashes, "keep": front.KeepSlashes}
 
 func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, error) {
@@ -99,7 +104,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 			Timeout: c.Limits.SendTimeout},
 		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
 	}
-	f := &front.App{App: x, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization}
+	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization}
 	stderr := errorLog(a, in.Log)
 	if a.Kind == config.KindCGI {
 		f.Scripts, f.Dir = true, a.Dir
@@ -114,8 +119,13 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		x.Backend = scripts(a, in, log, stderr)
 		return f, nil
 	}
-	pool := w.pool(a, in)
-	x.Backend = &exchange.FastCGI{Pool: pool, Role: fcgi.Responder, WriteTimeout: a.ReadTimeout, Stderr: stderr}
+	b := &exchange.FastCGI{Role: roles[a.Role], WriteTimeout: a.ReadTimeout, Stderr: stderr}
+	if len(a.Address) > 0 {
+		b.Pool, b.ByURL, x.Patience = upstreams(a), a.Balance == "hash", a.ConnectTimeout
+	} else {
+		b.Pool = w.pool(a, in, func() { b.AskValues(a.Connections, log) })
+	}
+	x.Backend = b
 	return f, nil
 }
 
@@ -189,22 +199,30 @@ func queue(a *config.App) int {
 	return a.Queue
 }
 
-func (w *Worker) pool(a *config.App, in Inputs) *spawner.Pool {
+// upstreams are somebody else's children: who else wants them is not known, so
+// no connection is kept (it would pin one).
+func upstreams(a *config.App) *spawner.Pool {
+	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout}
+	l := spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout, Balance: balances[a.Balance],
+		MaxFails: a.MaxFails, FailTimeout: a.FailTimeout}
+	for _, t := range a.Address {
+		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
+		l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.MaxConns, Weight: t.Weight})
+	}
+	o.Ledger = spawner.NewLedger(l)
+	for i := range a.Address {
+		o.Ledger.Set(i, spawner.Ready, 0)
+	}
+	return spawner.NewPool(o)
+}
+
+// pool is of sluice's own children. Where one is to take several requests at
+// once, the first is asked what it thinks of that.
+func (w *Worker) pool(a *config.App, in Inputs, ask func()) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout}
 	l := spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout}
-	if len(a.Address) > 0 {
-		// Somebody else's children: who else wants them is not known, so no
-		// connection is kept (it would pin one).
-		for _, t := range a.Address {
-			o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
-			l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.MaxConns, Weight: t.Weight})
-		}
-		l.Balance = spawner.BalanceLeastConn
-		o.Ledger = spawner.NewLedger(l)
-		for i := range a.Address {
-			o.Ledger.Set(i, spawner.Ready, 0)
-		}
-		return spawner.NewPool(o)
+	if a.Connections > 1 {
+		o.Began = ask
 	}
 	for i := range a.Max {
 		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, a.Name, i)})
@@ -230,20 +248,21 @@ func site(s *config.Site, apps map[string]*front.App) *front.Site {
 	}
 	for _, r := range s.Routes {
 		f.Routes = append(f.Routes, &front.Route{
-			Text:     r.Match.Text,
-			Exact:    r.Match.Exact,
-			Prefix:   r.Match.Prefix,
-			Ending:   r.Match.Ending,
-			App:      apps[r.App],
-			Dir:      strings.TrimSuffix(r.Dir, "/"),
-			Script:   r.Script,
-			Alias:    r.Alias,
-			Static:   r.Static,
-			Deny:     r.Deny,
-			Internal: r.Internal,
-			Env:      r.Env,
-			Slashes:  slashes[r.EncodedSlashes],
-			Stream:   r.StreamResponse,
+			Text:       r.Match.Text,
+			Exact:      r.Match.Exact,
+			Prefix:     r.Match.Prefix,
+			Ending:     r.Match.Ending,
+			App:        apps[r.App],
+			Authorizer: apps[r.Authorizer],
+			Dir:        strings.TrimSuffix(r.Dir, "/"),
+			Script:     r.Script,
+			Alias:      r.Alias,
+			Static:     r.Static,
+			Deny:       r.Deny,
+			Internal:   r.Internal,
+			Env:        r.Env,
+			Slashes:    slashes[r.EncodedSlashes],
+			Stream:     r.StreamResponse,
 		})
 	}
 	return f

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -19,10 +20,9 @@ import (
 
 // Backend begins exchanges with the children of one app.
 type Backend interface {
-	// Begin gets a child and sends it the request. avoid is the slot of the
-	// child that failed before, -1 for none. Errors are *Error; those that
-	// say that nothing reached a child may be tried again.
-	Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error)
+	// Begin gets a child and sends it the request. Errors are *Error; those
+	// that say that nothing reached a child may be tried again.
+	Begin(ctx context.Context, req *Request, body *Body, tried Tried) (Attempt, error)
 }
 
 // Attempt is one exchange with one child, and the hold on that child.
@@ -30,6 +30,8 @@ type Attempt interface {
 	cgi.Conversation
 	PID() int
 	Slot() int
+	// Address is where a child listens that is not sluice's own; else "".
+	Address() string
 	// Lost: the child was given up before it took the request.
 	Lost() bool
 	// Settle closes the conversation and gives the child back.
@@ -44,11 +46,14 @@ type FastCGI struct {
 	Role         fcgi.Role
 	WriteTimeout time.Duration
 	Stderr       *cgi.ErrorLog
+	// ByURL has requests for one host and path go to one slot where the ledger
+	// balances by key.
+	ByURL bool
 }
 
 // Begin implements Backend.
-func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error) {
-	l, err := b.Pool.Lease(ctx, spawner.Want{Avoid: avoid})
+func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, tried Tried) (Attempt, error) {
+	l, err := b.lease(ctx, req, tried)
 	if err != nil {
 		return nil, leaseError(err)
 	}
@@ -56,47 +61,120 @@ func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int
 	nc, err := l.Conn(ctx, req.repeatable())
 	if err != nil {
 		req.released(rec)
-		l.Release(spawner.Failed, nil)
-		if ctx.Err() != nil {
-			return nil, &Error{Kind: ClientGone, PID: l.PID()}
-		}
-		return nil, &unsent{connError(l.PID(), err), l.Slot()}
+		return nil, b.notReached(ctx, l, err)
 	}
-	stderr := b.Stderr.For(l.PID())
-	ex, err := fcgi.Begin(nc, &fcgi.Request{
+	stderr := b.stderr(l)
+	r := &fcgi.Request{
 		Role:         b.Role,
 		KeepConn:     l.KeepAlive(),
 		Params:       req.each,
 		Stdin:        body.Reader(),
 		Stderr:       stderr,
 		WriteTimeout: b.WriteTimeout,
-	})
+	}
+	if body.data != nil {
+		r.Data, r.Params = body.data.Content(), req.withData
+	}
+	ex, err := fcgi.Begin(nc, r)
 	if err != nil {
 		req.released(rec)
-		l.Release(spawner.Failed, nil)
-		e := &Error{Kind: Died, PID: l.PID(), Err: err}
-		var we *fcgi.WriteError
-		if errors.As(err, &we) && (we.Written == 0 || req.repeatable()) {
-			return nil, &unsent{e, l.Slot()}
-		}
-		return nil, e
+		return nil, notSent(req, l, err)
 	}
 	body.hold()
 	return &fcgiAttempt{Exchange: ex, lease: l, body: body, stderr: stderr, req: req, rec: rec}, nil
 }
 
-func connError(pid int, err error) *Error {
+// chances is how often a ledger may offer a slot, for each that there is, which
+// has refused the request.
+const chances = 4
+
+// otherKey makes a key one that may belong to any other slot.
+const otherKey = 0x9e3779b97f4a7c15
+
+// lease claims a child that has not refused the request. The ledger can be
+// asked to pass over one slot only, so others that it offers are given back.
+func (b *FastCGI) lease(ctx context.Context, req *Request, tried Tried) (*spawner.Lease, error) {
+	if len(tried.Refused) >= b.Pool.Slots() {
+		return nil, errAllRefused
+	}
+	want := spawner.Want{Avoid: tried.Last}
+	if b.ByURL {
+		want.Key = req.key()
+	}
+	for range chances * b.Pool.Slots() {
+		l, err := b.Pool.Lease(ctx, want)
+		if err != nil || !slices.Contains(tried.Refused, l.Slot()) {
+			return l, err
+		}
+		l.Release(spawner.Unsent, nil)
+		want.Avoid = l.Slot()
+		want.Key += otherKey
+	}
+	return nil, errOthersBusy
+}
+
+func (b *FastCGI) stderr(l *spawner.Lease) *cgi.Lines {
+	if l.PID() == 0 {
+		return b.Stderr.At(l.Target().Address)
+	}
+	return b.Stderr.For(l.PID())
+}
+
+// notReached ends a lease whose connection was not made.
+func (b *FastCGI) notReached(ctx context.Context, l *spawner.Lease, err error) error {
+	e := connError(err)
+	e.PID, e.Address = l.PID(), address(l)
+	switch {
+	case ctx.Err() != nil:
+		l.Release(spawner.Unsent, nil)
+		return &Error{Kind: ClientGone, PID: l.PID()}
+	case e.Kind == QueueFull:
+		l.Release(spawner.Unsent, nil)
+	default:
+		l.Release(spawner.Failed, nil)
+	}
+	return &unsent{err: e, slot: l.Slot(), unreached: true}
+}
+
+func connError(err error) *Error {
 	switch {
 	case errors.Is(err, spawner.ErrLost):
-		return &Error{Kind: NoChild, PID: pid, Err: err, RetryAfter: 1}
+		return &Error{Kind: NoChild, Err: err, RetryAfter: 1}
 	case errors.Is(err, syscall.EAGAIN):
-		return &Error{Kind: QueueFull, PID: pid, Err: fmt.Errorf("its backlog is full: %w", err), RetryAfter: 1}
+		return &Error{Kind: QueueFull, Err: fmt.Errorf("its backlog is full: %w", err), RetryAfter: 1}
 	}
-	return &Error{Kind: NotReached, PID: pid, Err: err}
+	return &Error{Kind: NotReached, Err: err}
+}
+
+// notSent ends a lease to whose child the request could not be sent.
+func notSent(req *Request, l *spawner.Lease, err error) error {
+	e := &Error{Kind: Died, PID: l.PID(), Address: address(l), Err: err}
+	var in *fcgi.InputError
+	if errors.As(err, &in) {
+		l.Release(spawner.Unsent, nil)
+		e.Kind = req.inputKind()
+		return e
+	}
+	l.Release(spawner.Failed, nil)
+	var we *fcgi.WriteError
+	if errors.As(err, &we) && (we.Written == 0 || req.repeatable()) {
+		return &unsent{err: e, slot: l.Slot()}
+	}
+	return e
+}
+
+// address is where a child listens that is not sluice's own; else "".
+func address(l *spawner.Lease) string {
+	if l.PID() != 0 {
+		return ""
+	}
+	return l.Target().Address
 }
 
 func leaseError(err error) error {
 	switch {
+	case err == errAllRefused, err == errOthersBusy:
+		return err
 	case errors.Is(err, spawner.ErrQueueFull), errors.Is(err, spawner.ErrQueueTimeout):
 		return &Error{Kind: QueueFull, Err: err, RetryAfter: 1}
 	case errors.Is(err, spawner.ErrNoChild):
@@ -107,8 +185,9 @@ func leaseError(err error) error {
 
 // unsent is an attempt that did not reach a child.
 type unsent struct {
-	err  *Error
-	slot int
+	err       *Error
+	slot      int
+	unreached bool // there was no connection: any other slot may be asked
 }
 
 func (u *unsent) Error() string { return u.err.Error() }
@@ -125,6 +204,7 @@ type fcgiAttempt struct {
 
 func (a *fcgiAttempt) PID() int           { return a.lease.PID() }
 func (a *fcgiAttempt) Slot() int          { return a.lease.Slot() }
+func (a *fcgiAttempt) Address() string    { return address(a.lease) }
 func (a *fcgiAttempt) Lost() bool         { return a.lease.Lost() }
 func (a *fcgiAttempt) Replace(why string) { a.lease.Replace(why) }
 
@@ -153,7 +233,7 @@ type Scripts struct {
 }
 
 // Begin implements Backend.
-func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error) {
+func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, _ Tried) (Attempt, error) {
 	claim, err := b.Ledger.Claim(ctx, spawner.Anyone)
 	if err != nil {
 		return nil, leaseError(err)
@@ -206,9 +286,10 @@ type scriptAttempt struct {
 	rec   scoreboard.Record
 }
 
-func (a *scriptAttempt) Slot() int      { return a.claim.Slot }
-func (a *scriptAttempt) Lost() bool     { return false }
-func (a *scriptAttempt) Replace(string) {}
+func (a *scriptAttempt) Slot() int       { return a.claim.Slot }
+func (a *scriptAttempt) Address() string { return "" }
+func (a *scriptAttempt) Lost() bool      { return false }
+func (a *scriptAttempt) Replace(string)  {}
 
 // Settle frees the slot at once if the script has ended, or if it may work on
 // without one.

@@ -101,7 +101,7 @@ func (x *run) whole(a *answer, code int, body []byte) error {
 func (x *run) settle(a *answer) {
 	x.req.letGo()
 	if a.more {
-		x.Log.Warn("child said more than its Content-Length", "pid", x.pid)
+		x.Log.Warn("child said more than its Content-Length", x.child())
 	}
 	if a.left != 0 && a.inner == nil {
 		x.conv.Settle(spawner.Answered, cgi.Complete) // ended by the child
@@ -141,7 +141,7 @@ func (x *run) tail(a *answer, limit time.Time) bool {
 		n, err := x.conv.Read(*bp)
 		if n > 0 && !a.more && a.inner == nil {
 			a.more = true
-			x.Log.Warn("child said more than its Content-Length", "pid", x.pid)
+			x.Log.Warn("child said more than its Content-Length", x.child())
 		}
 		if err == nil {
 			continue

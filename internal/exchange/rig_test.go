@@ -15,6 +15,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/fcgi"
+	"sluice/sendfile"
 	"sluice/spawner"
 )
 
@@ -31,6 +32,7 @@ type rig struct {
 
 	stream, nph, whole bool
 	command            cgi.Command
+	data               func() *sendfile.File // of a filter's request
 
 	mu      sync.Mutex
 	reports []spawner.Report
@@ -108,14 +110,23 @@ func (r *rig) report(rep spawner.Report) {
 
 // serve does what the front does with an App.
 func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
-	begin := time.Now()
 	local, _ := req.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	see := &witness{}
 	r.mu.Lock()
 	r.seen = append(r.seen, see)
 	r.mu.Unlock()
-	ans, err := r.app.Serve(w, &Request{HTTP: req, Observer: see, Stream: r.stream, NPH: r.nph, Whole: r.whole, Command: r.command,
-		Meta: &cgi.Meta{Request: req, ScriptName: req.URL.Path, Local: local}})
+	own := &Request{HTTP: req, Observer: see, Stream: r.stream, NPH: r.nph, Whole: r.whole, Command: r.command,
+		Meta: &cgi.Meta{Request: req, ScriptName: req.URL.Path, Local: local}}
+	if r.data != nil {
+		own.Data = r.data()
+	}
+	begin := time.Now()
+	ans, err := r.app.Serve(w, own)
+	r.finish(w, begin, ans, err)
+}
+
+// finish answers for a request that is over, as the front does.
+func (r *rig) finish(w http.ResponseWriter, begin time.Time, ans Answer, err error) {
 	e := end{ans: ans, took: time.Since(begin)}
 	if err != nil && !errors.As(err, &e.err) {
 		r.t.Errorf("not an *Error: %v", err)

@@ -32,17 +32,18 @@ type Route struct {
 	Prefix string // the whole path if Exact
 	Ending string // ".ext" or ""
 
-	App      *App
-	Dir      string
-	Script   string
-	Alias    string
-	Static   bool
-	Deny     bool
-	Internal bool
-	Env      map[string]string
-	Slashes  SlashPolicy
-	Stream   bool
-	Params   func(meta *cgi.Meta, set func(name, value string)) error // maps the meta-variables; nil: as they are
+	App        *App
+	Authorizer *App // asked before anything else; nil: nobody
+	Dir        string
+	Script     string
+	Alias      string
+	Static     bool
+	Deny       bool
+	Internal   bool
+	Env        map[string]string
+	Slashes    SlashPolicy
+	Stream     bool
+	Params     func(meta *cgi.Meta, set func(name, value string)) error // maps the meta-variables; nil: as they are
 }
 
 // SlashPolicy is what an encoded slash in a path means.
@@ -59,6 +60,7 @@ const (
 type App struct {
 	*exchange.App
 	Scripts           bool     // every request starts a program (CGI)
+	Filter            bool     // is given the file that the URL reaches
 	Interpreter       []string // runs the script; none: it is executed itself
 	ScriptRoot        string   // the application's name for the site's root; then no file is looked for
 	Dir               string   // working directory of scripts; "": the script's own

@@ -1,0 +1,130 @@
+package master
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/internal/assemble"
+	"sluice/internal/config"
+	"sluice/spawner"
+)
+
+// What the memory is called that master and workers share, beside fileLedger and
+// the app's name.
+const (
+	fileBells  = "bells"
+	fileLedger = "ledger:"
+)
+
+// shared is the memory that master and workers share: the bells, and a ledger
+// for each app.
+type shared struct {
+	bells   *spawner.Bells
+	ledgers map[string]spawner.Ledger
+	files   []inheritedFile // the master's, for the workers to come
+	deaf    func()          // ends the master's listening
+}
+
+// createShared makes the memory. It has no name, and is gone with the last
+// process that has it.
+func createShared(c *config.Config) (*shared, error) {
+	s := &shared{ledgers: map[string]spawner.Ledger{}}
+	mem, err := s.add(fileBells, spawner.BellsSize)
+	if err != nil {
+		return nil, err
+	}
+	s.bells = spawner.NewBells(mem)
+	for _, a := range c.Apps {
+		o := assemble.LedgerOptions(a)
+		if mem, err = s.add(fileLedger+a.Name, o.Size()); err != nil {
+			return nil, err
+		}
+		l, err := spawner.CreateLedger(o, mem, s.bells)
+		if err != nil {
+			return nil, fmt.Errorf("ledger of app %q: %w", a.Name, err)
+		}
+		if !assemble.Supervised(a) {
+			for i := range o.Slots {
+				l.Set(i, spawner.Ready, 0)
+			}
+		}
+		s.ledgers[a.Name] = l
+	}
+	s.deaf = s.bells.Listen(0, func() {
+		for _, l := range s.ledgers {
+			l.Notice()
+		}
+	})
+	return s, nil
+}
+
+// add makes a piece of memory and keeps its file for the workers.
+func (s *shared) add(name string, size int) ([]byte, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	s.files = append(s.files, inheritedFile{name, f})
+	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+		return nil, os.NewSyscallError("ftruncate", err)
+	}
+	return mapShared(f, size)
+}
+
+// mapShared maps a file of shared memory.
+func mapShared(f *os.File, size int) ([]byte, error) {
+	mem, err := unix.Mmap(int(fdOf(f)), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	return mem, os.NewSyscallError("mmap", err)
+}
+
+// clear takes back what the dead worker of a place held.
+func (s *shared) clear(place int) {
+	for _, l := range s.ledgers {
+		l.ClearPlace(place)
+	}
+}
+
+func (s *shared) close() {
+	if s.deaf != nil {
+		s.deaf()
+	}
+	for _, f := range s.files {
+		f.file.Close()
+	}
+}
+
+// openShared opens in a worker what the master shares.
+func openShared(c *config.Config, files map[string][]*os.File, place int) (*shared, error) {
+	s := &shared{ledgers: map[string]spawner.Ledger{}}
+	open := func(name string, size int) ([]byte, error) {
+		if len(files[name]) != 1 {
+			return nil, fmt.Errorf("the master did not hand over %s", name)
+		}
+		f := files[name][0]
+		defer f.Close()
+		return mapShared(f, size)
+	}
+	mem, err := open(fileBells, spawner.BellsSize)
+	if err != nil {
+		return nil, err
+	}
+	s.bells = spawner.NewBells(mem)
+	for _, a := range c.Apps {
+		o := assemble.LedgerOptions(a)
+		if mem, err = open(fileLedger+a.Name, o.Size()); err != nil {
+			return nil, err
+		}
+		if s.ledgers[a.Name], err = spawner.OpenLedger(o, mem, s.bells, place); err != nil {
+			return nil, fmt.Errorf("ledger of app %q: %w", a.Name, err)
+		}
+	}
+	s.deaf = s.bells.Listen(place, func() {
+		for _, l := range s.ledgers {
+			l.Wake()
+		}
+	})
+	return s, nil
+}
