@@ -120,14 +120,8 @@ func (s *streak) pause(o obituary) time.Duration {
 
 // heardSince reports whether a complete answer has come since a time, by Now.
 func (k *keeper) heardSince(t time.Duration) bool {
-	k.s.mu.Lock()
-	defer k.s.mu.Unlock()
-	for _, h := range []time.Duration{k.use().Heard, k.heard} {
-		if h != 0 && h > t {
-			return true
-		}
-	}
-	return false
+	h := k.use().Heard
+	return h != 0 && h > t
 }
 
 // late waits for the word that a child which has ended had answered.

@@ -206,10 +206,12 @@ func (s *slot) uncount(c Claim) {
 func (l *ledger) Release(c Claim, o Outcome) {
 	s := &l.slots[c.Slot]
 	now := uint64(Now())
+	if o == Answered {
+		s.heard.Store(now) // also where a successor answered in place of who was leased
+	}
 	if key := s.state.Load() >> keyShift; keyPID(key) == c.PID {
 		switch o {
 		case Answered:
-			s.heard.Store(now)
 			if s.finishing.Load() == key {
 				s.finishing.Store(0)
 			}
@@ -219,7 +221,7 @@ func (l *ledger) Release(c Claim, o Outcome) {
 	}
 	l.judge(s, c.word, o, now)
 	at(stepOutcome)
-	if l.giveBack(s, c, now) {
+	if l.giveBack(s, c, now) || o == Answered && s.mourned() {
 		l.notice()
 	}
 	l.wakeNext()
@@ -239,6 +241,10 @@ func (l *ledger) giveBack(s *slot, c Claim, now uint64) (tell bool) {
 	at(stepFreed)
 	return s.drained()
 }
+
+// mourned reports that the child of a slot is held back since it died before it
+// answered anything.
+func (s *slot) mourned() bool { return State(s.state.Load()) == BackingOff }
 
 // revoke takes back a grant that nobody was there to take. The caller has mu,
 // and sees to it that another gets it.

@@ -23,7 +23,6 @@ type keeper struct {
 	began  time.Time     // it
 	born   time.Duration // began, by Now
 	ready  time.Duration // when it was seen ready, by Now; 0: never
-	heard  time.Duration // when its first answer was reported, by Now
 	wanted bool          // without a process: one is to be started
 	leave  leave
 	lives  int   // processes so far, those that could not be started too
@@ -109,7 +108,7 @@ func (k *keeper) life(ready func()) obituary {
 func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	k.s.mu.Lock()
 	k.lives++
-	k.began, k.born, k.ready, k.heard = time.Now(), Now(), 0, 0
+	k.began, k.born, k.ready = time.Now(), Now(), 0
 	k.s.mu.Unlock()
 	listen, err := k.listen()
 	if err != nil {

@@ -190,7 +190,7 @@ func (s *slot) clearPlace(c child, place int) {
 // Use implements Ledger.
 func (l *ledger) Use(i int) Use {
 	s := &l.slots[i]
-	u := Use{Claims: s.claims(), Requests: s.requests.Load() & countMask, Heard: past(&s.heard)}
+	u := Use{State: State(s.state.Load()), Claims: s.claims(), Requests: s.requests.Load() & countMask, Heard: past(&s.heard)}
 	if u.Claims == 0 {
 		u.Idle = past(&s.idle)
 	}

@@ -86,7 +86,7 @@ func (s *Supervisor) survey() time.Duration {
 	for _, k := range s.slots {
 		use := k.use()
 		switch {
-		case k.state == Retiring && use.Claims == 0:
+		case k.state == Retiring && use.Claims == 0, k.state == BackingOff && use.Heard > k.born:
 			k.wake()
 		case k.state.leasable() && s.opt.MaxRequests > 0 && use.Requests >= uint64(s.opt.MaxRequests):
 			k.ask(leave{why: maxRequests})

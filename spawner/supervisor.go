@@ -164,10 +164,6 @@ func (s *Supervisor) Report(r Report) {
 	if r.PID != k.pid {
 		return // of an earlier process
 	}
-	if r.Answered {
-		k.heard = Now()
-		k.wake()
-	}
 	if r.Replace != "" && k.child != nil {
 		s.opt.Log.Warn("child is replaced", "app", s.opt.App, "pid", r.PID, "reason", r.Replace)
 		k.ask(leave{why: replaced, now: true})

@@ -33,7 +33,8 @@ func newCrew(t *testing.T, mode string, children int, change func(*SupervisorOpt
 	c.errs = &cgi.ErrorLog{App: "app", Log: c.log.logger()}
 	o := SupervisorOptions{App: "app", Program: program(t, mode), Max: children, SocketDir: c.dir, SocketGID: -1,
 		StartTimeout: 5 * time.Second, StopSignal: syscall.SIGTERM, StopGrace: 2 * time.Second,
-		Start: forker(t).Start, Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
+		Ledger: NewLedger(LedgerOptions{Queue: 8, Slots: make([]SlotOptions, children)}),
+		Start:  forker(t).Start, Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
 	if change != nil {
 		change(&o)
 	}
@@ -168,8 +169,9 @@ func TestKilledIdle(t *testing.T) {
 	must(t, c.Start())
 	old, err := c.ask(0)
 	must(t, err)
-	c.Report(Report{Slot: 0, PID: old, Answered: true})
-	time.Sleep(10 * time.Millisecond)
+	cl, err := c.opt.Ledger.Claim(t.Context(), Anyone)
+	must(t, err)
+	c.opt.Ledger.Release(cl, Answered)
 	syscall.Kill(old, syscall.SIGKILL)
 	eventually(t, time.Second, "it is dead", func() bool { return gone(old) }) // it may take one more while it dies
 	for range 5 {
@@ -191,7 +193,7 @@ func TestOneRequestEach(t *testing.T) {
 	must(t, c.Start())
 	pool := NewPool(PoolOptions{App: "app", Report: c.Report,
 		Targets: []Target{{"unix", SocketPath(c.dir, "app", 0)}},
-		Ledger:  NewLedger(LedgerOptions{Queue: 1, Slots: make([]SlotOptions, 1)})})
+		Ledger:  c.opt.Ledger})
 	events := make(chan struct{})
 	go func() { // as the worker hears of them
 		defer close(events)

@@ -54,7 +54,7 @@ func (k *keeper) publish(down bool) {
 		e.State = BackingOff
 	}
 	if k.child != nil {
-		e.PID, e.Began = k.pid, k.began.UnixNano()
+		e.PID = k.pid
 	}
 	if e == k.told {
 		return

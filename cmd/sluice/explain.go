@@ -40,6 +40,7 @@ func explainCommand() *cli.Command {
 				return usageError("%v", err)
 			}
 			w, err := assemble.NewWorker(cfg, assemble.Inputs{Version: version, Log: slog.New(slog.DiscardHandler),
+				Ledger:  assemble.LocalLedgers(cfg),
 				Scripts: &spawner.Scripts{}, PassFrom: os.Environ()})
 			if err != nil {
 				return err

@@ -75,7 +75,7 @@ func (s *site) wantChildren(n int, d time.Duration) {
 
 // load asks from several clients at once for so long, and fails the test for
 // every answer that is not 200. It returns how many it got from each child.
-func (s *site) load(clients int, d time.Duration, r func(i int) httpRequest) map[int]int {
+func (s *site) loadApp(clients int, d time.Duration, r func(i int) httpRequest) map[int]int {
 	s.t.Helper()
 	var mu sync.Mutex
 	by := map[int]int{}
@@ -154,7 +154,7 @@ func TestScaleDynamic(t *testing.T) {
 // No child gets more than its max_requests, and nobody notices that it goes.
 func TestMaxRequests(t *testing.T) {
 	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 3\nmax_requests = 10\n"))
-	by := s.load(8, 3*time.Second, getAndPost)
+	by := s.loadApp(8, 3*time.Second, getAndPost)
 	full := 0
 	for pid, n := range by {
 		if n > 10 {
@@ -171,7 +171,7 @@ func TestMaxRequests(t *testing.T) {
 
 func TestMaxAge(t *testing.T) {
 	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 2\nmax_age = \"500ms\"\n"))
-	if by := s.load(4, 3*time.Second, getAndPost); len(by) < 6 {
+	if by := s.loadApp(4, 3*time.Second, getAndPost); len(by) < 6 {
 		t.Errorf("%d children answered in six times their age", len(by))
 	}
 	// A child that computes is not interrupted.
@@ -214,7 +214,7 @@ func TestChildrenKilledUnderLoad(t *testing.T) {
 			}
 		}
 	}()
-	s.load(2, 3*time.Second, toApp)
+	s.loadApp(2, 3*time.Second, toApp)
 	close(stop)
 	if kills := <-done; kills < 20 {
 		t.Errorf("only %d kills", kills)
@@ -225,7 +225,7 @@ func TestRestart(t *testing.T) {
 	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 3\n"))
 	before := s.children()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.load(4, 2*time.Second, getAndPost) })
+	wg.Go(func() { s.loadApp(4, 2*time.Second, getAndPost) })
 	time.Sleep(300 * time.Millisecond)
 	out, err := s.sluice("restart", "-c", "sluice.toml", "app")
 	if err != nil || !strings.Contains(out, "3") {
@@ -260,7 +260,7 @@ func TestSeveralWorkers(t *testing.T) {
 	if n := len(s.workers()); n != 3 {
 		t.Fatalf("%d workers", n)
 	}
-	by := s.load(12, 2*time.Second, getAndPost)
+	by := s.loadApp(12, 2*time.Second, getAndPost)
 	if len(by) != 2 {
 		t.Errorf("answers from %v, want two children", by)
 	}
@@ -287,7 +287,7 @@ printf 'Content-Type: text/plain\n\nok\n'
 `)
 	os.Chmod(filepath.Join(dir, "www"), 0o777)
 	s := startSite(t, dir, "workers = 3\n"+strings.Replace(scripted("max = 1"), `kind = "cgi"`, "kind = \"cgi\"\nmax = 2", 1))
-	s.load(10, 2*time.Second, func(int) httpRequest { return httpRequest{target: "/count.cgi"} })
+	s.loadApp(10, 2*time.Second, func(int) httpRequest { return httpRequest{target: "/count.cgi"} })
 	text, err := os.ReadFile(filepath.Join(dir, "www/log"))
 	if err != nil {
 		t.Fatal(err)
@@ -352,7 +352,7 @@ func TestWorkersKilledUnderLoad(t *testing.T) {
 	if !waitFor(5*time.Second, func() bool { return len(s.workers()) == 2 }) {
 		t.Errorf("workers %v", s.workers())
 	}
-	s.load(4, 500*time.Millisecond, getAndPost)
+	s.loadApp(4, 500*time.Millisecond, getAndPost)
 	if q := s.status().Apps[0].Queue; q.Waiting != 0 || q.Refused != 0 {
 		t.Errorf("queue %+v", q)
 	}
@@ -376,7 +376,7 @@ max = 4
 	}) {
 		t.Error("no 503 with Retry-After at once")
 	}
-	s.load(2, time.Second, toApp)
+	s.loadApp(2, time.Second, toApp)
 }
 
 // A child that is stopped by a signal is replaced after header_timeout.

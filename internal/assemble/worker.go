@@ -25,7 +25,8 @@ type Inputs struct {
 	Sockets  string                 // folder of the children's sockets
 	Report   func(r spawner.Report) // to the supervisors
 	Scripts  cgi.Starter
-	PassFrom []string // the environment that pass_env picks from
+	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
+	PassFrom []string                         // the environment that pass_env picks from
 }
 
 // Worker is a configuration in the form that serves requests.
@@ -78,9 +79,6 @@ var releases = map[string]exchange.ReleasePolicy{"drain": exchange.Drain, "close
 
 var roles = map[string]fcgi.Role{"responder": fcgi.Responder, "authorizer": fcgi.Authorizer, "filter": fcgi.Filter}
 
-var balances = map[string]spawner.Balance{"least_conn": spawner.BalanceLeastConn, "round_robin": spawner.BalanceRoundRobin,
-	"hash": spawner.BalanceHash, "random_two": spawner.BalanceRandomTwo}
-
 var slashes = map[string]front.SlashPolicy{"refuse": front.RefuseSlashes, "decode": front.DecodeSlashes, "keep": front.KeepSlashes}
 
 func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, error) {
@@ -121,9 +119,9 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	}
 	b := &exchange.FastCGI{Role: roles[a.Role], WriteTimeout: a.ReadTimeout, Stderr: stderr}
 	if len(a.Address) > 0 {
-		b.Pool, b.ByURL, x.Patience = upstreams(a), a.Balance == "hash", a.ConnectTimeout
+		b.Pool, b.ByURL, x.Patience = upstreams(a, in), a.Balance == "hash", a.ConnectTimeout
 	} else {
-		b.Pool = w.pool(a, in, func() { b.AskValues(a.Connections, log) })
+		b.Pool = w.pool(c, a, in, func() { b.AskValues(a.Connections, log) })
 	}
 	x.Backend = b
 	return f, nil
@@ -177,60 +175,38 @@ func passed(a *config.App, from []string) []string {
 }
 
 func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *exchange.Scripts {
-	ledger := spawner.NewLedger(spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout,
-		Slots: []spawner.SlotOptions{{Connections: a.Max}}})
-	ledger.Set(0, spawner.Ready, 0)
 	return &exchange.Scripts{
 		Starter: in.Scripts,
-		Ledger:  ledger,
+		Ledger:  in.Ledger(a.Name),
 		Options: cgi.Options{StopSignal: StopSignal(a.StopSignal), StopGrace: a.StopGrace, Background: a.Background,
 			Stderr: stderr.For},
 		Log:   log,
-		Loose: make(chan struct{}, a.Max),
+		Loose: in.Ledger(looseName(a)),
 	}
-}
-
-// queue is how many requests may wait: none if they may wait for no time, which
-// to a ledger would be without end.
-func queue(a *config.App) int {
-	if a.QueueTimeout == 0 {
-		return 0
-	}
-	return a.Queue
 }
 
 // upstreams are somebody else's children: who else wants them is not known, so
 // no connection is kept (it would pin one).
-func upstreams(a *config.App) *spawner.Pool {
-	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout}
-	l := spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout, Balance: balances[a.Balance],
-		MaxFails: a.MaxFails, FailTimeout: a.FailTimeout}
+func upstreams(a *config.App, in Inputs) *spawner.Pool {
+	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name)}
 	for _, t := range a.Address {
 		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
-		l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.MaxConns, Weight: t.Weight})
-	}
-	o.Ledger = spawner.NewLedger(l)
-	for i := range a.Address {
-		o.Ledger.Set(i, spawner.Ready, 0)
 	}
 	return spawner.NewPool(o)
 }
 
-// pool is of sluice's own children. Where one is to take several requests at
+// pool is of sluice's own children. Connections to them are kept only if no
+// other worker can want the same child. Where one is to take several requests at
 // once, the first is asked what it thinks of that.
-func (w *Worker) pool(a *config.App, in Inputs, ask func()) *spawner.Pool {
-	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout}
-	l := spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout}
+func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *spawner.Pool {
+	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
+		KeepAlive: a.Keepalive && c.Workers == 1, Report: in.Report}
 	if a.Connections > 1 {
 		o.Began = ask
 	}
 	for i := range a.Max {
 		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, a.Name, i)})
-		l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.Connections})
 	}
-	o.Ledger = spawner.NewLedger(l)
-	o.KeepAlive = a.Keepalive
-	o.Report = in.Report
 	p := spawner.NewPool(o)
 	w.Pools[a.Name] = p
 	return p

@@ -227,9 +227,9 @@ type Scripts struct {
 	Ledger  spawner.Ledger // a slot per script that may run at once
 	Options cgi.Options
 	Log     *slog.Logger
-	// Loose bounds the scripts that work on after their answer; a channel of
-	// that capacity. A script beyond it keeps its slot.
-	Loose chan struct{}
+	// Loose bounds the scripts that work on after their answer; nobody waits
+	// there. A script beyond it keeps its slot.
+	Loose spawner.Ledger
 }
 
 // Begin implements Backend.
@@ -302,21 +302,15 @@ func (a *scriptAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 		return
 	}
 	a.req.letGo()
-	loose := false
-	select {
-	case a.b.Loose <- struct{}{}:
-		loose = true
-		a.b.Ledger.Release(a.claim, o)
-	default:
+	ledger, claim := a.b.Ledger, a.claim
+	if loose, err := a.b.Loose.Claim(context.Background(), spawner.Anyone); err == nil {
+		ledger.Release(claim, o)
+		ledger, claim = a.b.Loose, loose
 	}
 	go func() {
 		<-a.Done()
 		a.req.released(a.rec)
-		if loose {
-			<-a.b.Loose
-		} else {
-			a.b.Ledger.Release(a.claim, o)
-		}
+		ledger.Release(claim, o)
 		end, _ := a.Ended(0)
 		a.note(end, how)
 	}()

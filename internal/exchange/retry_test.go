@@ -103,7 +103,7 @@ func TestOnlyChildDies(t *testing.T) {
 	r := newRig(t, rigOptions{children: 1})
 	r.script(func(c *call) {
 		c.die()
-		r.pool.Apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
+		r.apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
 	})
 	res := r.do("GET", "/x", nil)
 	if res.status != 502 || res.end.err.Kind != Died {
@@ -167,23 +167,23 @@ func TestBacklogOfCrashed(t *testing.T) {
 			r.ledger, r.pool = ledger, pool
 			defer func() { r.pool = good }()
 			r.app.Backend.(*FastCGI).Pool = pool
-			pool.Apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 1})
+			r.apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 1})
 			r.script(func(c *call) { c.say(ok + "x") })
 			begin := make(chan time.Time, 2)
 			time.AfterFunc(50*time.Millisecond, func() {
 				begin <- time.Now()
-				pool.Apply(spawner.Event{Slot: 1, State: spawner.Ready, PID: 2})
-				pool.Apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
+				r.apply(spawner.Event{Slot: 1, State: spawner.Ready, PID: 2})
+				r.apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
 			})
 			res := r.do(method, "/x", nil)
 			if res.status != 200 || late(time.Since(<-begin), 0) {
 				t.Errorf("%d, %v", res.status, res.end.err)
 			}
-			pool.Apply(spawner.Event{Slot: 1, State: spawner.Absent})
-			pool.Apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 3})
+			r.apply(spawner.Event{Slot: 1, State: spawner.Absent})
+			r.apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 3})
 			time.AfterFunc(50*time.Millisecond, func() {
 				begin <- time.Now()
-				pool.Apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
+				r.apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
 			})
 			res = r.do(method, "/x", nil)
 			if res.status != 503 || res.end.err.Kind != NoChild || late(time.Since(<-begin), 0) {

@@ -54,6 +54,12 @@ type rigOptions struct {
 	change    func(*App)
 }
 
+// apply is what a supervisor does.
+func (r *rig) apply(e spawner.Event) {
+	r.ledger.Set(e.Slot, e.State, e.PID)
+	r.pool.Apply(e)
+}
+
 func newRig(t *testing.T, o rigOptions) *rig {
 	t.Helper()
 	r := &rig{farm: &farm{}, t: t}
@@ -74,7 +80,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	}
 	r.pool = spawner.NewPool(po)
 	for i := range o.children {
-		r.pool.Apply(spawner.Event{Slot: i, State: spawner.Ready, PID: 1000 + i})
+		r.apply(spawner.Event{Slot: i, State: spawner.Ready, PID: 1000 + i})
 	}
 	r.start(&FastCGI{Pool: r.pool, Role: fcgi.Responder, WriteTimeout: time.Second,
 		Stderr: &cgi.ErrorLog{App: "app", Log: r.log.logger()}}, o.change)

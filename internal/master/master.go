@@ -59,6 +59,7 @@ type Master struct {
 	control *control
 	reaper  *spawner.Reaper
 	sups    map[string]*spawner.Supervisor
+	shared  *shared
 
 	mu       sync.Mutex
 	workers  []*workerProcess // by place - 1; nil until it has been forked
@@ -136,6 +137,9 @@ func (m *Master) open() error {
 	if err := spawner.Subreaper(); err != nil {
 		return err
 	}
+	if m.shared, err = createShared(m.cfg); err != nil {
+		return err
+	}
 	m.reaper = spawner.NewReaper()
 	return m.openSupervisors()
 }
@@ -160,7 +164,7 @@ func (m *Master) openLogs() (err error) {
 func (m *Master) openSupervisors() error {
 	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
 	for _, o := range assemble.Supervisors(m.cfg, m.runtime.children, m.as, m.log) {
-		o.Start, o.Event = forker.Start, m.event
+		o.Start, o.Event, o.Ledger = forker.Start, m.event, m.shared.ledgers[o.App]
 		s, err := spawner.NewSupervisor(o)
 		if err != nil {
 			return &ExitError{ExitBind, fmt.Errorf("app %q: %w", o.App, err)}
@@ -363,6 +367,9 @@ func (m *Master) close() {
 	}
 	if m.reaper != nil {
 		m.reaper.Close()
+	}
+	if m.shared != nil {
+		m.shared.close()
 	}
 	if m.runtime != nil {
 		m.runtime.close()

@@ -109,6 +109,7 @@ func (m *Master) startWorker(place int) error {
 	if err != nil {
 		w.child.Signal(syscall.SIGKILL)
 		<-w.child.Done()
+		m.shared.clear(place)
 		return fmt.Errorf("start worker: %w", err)
 	}
 	m.log.Info("worker is ready", "pid", w.child.PID())
@@ -160,7 +161,7 @@ func (m *Master) inherited() []inheritedFile {
 	if m.access != nil {
 		all = append(all, inheritedFile{fileAccessLog, m.access})
 	}
-	return all
+	return append(all, m.shared.files...)
 }
 
 func (m *Master) forkWorker(place int) (*workerProcess, error) {
@@ -245,6 +246,7 @@ func (m *Master) guard(w *workerProcess) {
 		return
 	}
 	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
+	m.shared.clear(w.place)
 	pause := time.Duration(0)
 	if time.Since(w.began) < time.Second {
 		pause = workerPause

@@ -12,52 +12,56 @@ import (
 )
 
 // What the memory is called that master and workers share, beside fileLedger and
-// the app's name.
+// its name.
 const (
 	fileBells  = "bells"
 	fileLedger = "ledger:"
 )
 
-// shared is the memory that master and workers share: the bells, and a ledger
-// for each app.
+// shared is the memory that master and workers share: the bells, and the
+// ledgers.
 type shared struct {
 	bells   *spawner.Bells
-	ledgers map[string]spawner.Ledger
+	ledgers map[string]spawner.Shared
 	files   []inheritedFile // the master's, for the workers to come
-	deaf    func()          // ends the master's listening
+	deaf    func()          // ends the listening
 }
 
 // createShared makes the memory. It has no name, and is gone with the last
 // process that has it.
 func createShared(c *config.Config) (*shared, error) {
-	s := &shared{ledgers: map[string]spawner.Ledger{}}
+	s := &shared{ledgers: map[string]spawner.Shared{}}
 	mem, err := s.add(fileBells, spawner.BellsSize)
 	if err != nil {
 		return nil, err
 	}
 	s.bells = spawner.NewBells(mem)
-	for _, a := range c.Apps {
-		o := assemble.LedgerOptions(a)
-		if mem, err = s.add(fileLedger+a.Name, o.Size()); err != nil {
+	for _, n := range assemble.Ledgers(c) {
+		if mem, err = s.add(fileLedger+n.Name, n.Options.Size()); err != nil {
 			return nil, err
 		}
-		l, err := spawner.CreateLedger(o, mem, s.bells)
+		l, err := spawner.CreateLedger(n.Options, mem, s.bells)
 		if err != nil {
-			return nil, fmt.Errorf("ledger of app %q: %w", a.Name, err)
+			return nil, fmt.Errorf("ledger %q: %w", n.Name, err)
 		}
-		if !assemble.Supervised(a) {
-			for i := range o.Slots {
+		for i := range n.Options.Slots {
+			if !n.Supervised {
 				l.Set(i, spawner.Ready, 0)
 			}
 		}
-		s.ledgers[a.Name] = l
+		s.ledgers[n.Name] = l
 	}
-	s.deaf = s.bells.Listen(0, func() {
+	s.listen(0)
+	return s, nil
+}
+
+// listen wakes those who wait at a place when its bell rings.
+func (s *shared) listen(place int) {
+	s.deaf = s.bells.Listen(place, func() {
 		for _, l := range s.ledgers {
-			l.Notice()
+			l.Wake()
 		}
 	})
-	return s, nil
 }
 
 // add makes a piece of memory and keeps its file for the workers.
@@ -98,7 +102,7 @@ func (s *shared) close() {
 
 // openShared opens in a worker what the master shares.
 func openShared(c *config.Config, files map[string][]*os.File, place int) (*shared, error) {
-	s := &shared{ledgers: map[string]spawner.Ledger{}}
+	s := &shared{ledgers: map[string]spawner.Shared{}}
 	open := func(name string, size int) ([]byte, error) {
 		if len(files[name]) != 1 {
 			return nil, fmt.Errorf("the master did not hand over %s", name)
@@ -112,19 +116,14 @@ func openShared(c *config.Config, files map[string][]*os.File, place int) (*shar
 		return nil, err
 	}
 	s.bells = spawner.NewBells(mem)
-	for _, a := range c.Apps {
-		o := assemble.LedgerOptions(a)
-		if mem, err = open(fileLedger+a.Name, o.Size()); err != nil {
+	for _, n := range assemble.Ledgers(c) {
+		if mem, err = open(fileLedger+n.Name, n.Options.Size()); err != nil {
 			return nil, err
 		}
-		if s.ledgers[a.Name], err = spawner.OpenLedger(o, mem, s.bells, place); err != nil {
-			return nil, fmt.Errorf("ledger of app %q: %w", a.Name, err)
+		if s.ledgers[n.Name], err = spawner.OpenLedger(n.Options, mem, s.bells, place); err != nil {
+			return nil, fmt.Errorf("ledger %q: %w", n.Name, err)
 		}
 	}
-	s.deaf = s.bells.Listen(place, func() {
-		for _, l := range s.ledgers {
-			l.Wake()
-		}
-	})
+	s.listen(place)
 	return s, nil
 }

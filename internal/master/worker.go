@@ -128,6 +128,10 @@ func (w *worker) start(s *setup) error {
 		access = f
 	}
 	w.log = NewLog(errlog, s.Config.Log.Level)
+	memory, err := openShared(s.Config, files, s.Place)
+	if err != nil {
+		return err
+	}
 	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
 		Version:  s.Version,
 		Log:      w.log,
@@ -135,6 +139,7 @@ func (w *worker) start(s *setup) error {
 		Sockets:  s.Sockets,
 		Report:   w.report,
 		Scripts:  &w.scripts,
+		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
 	})
 	if err != nil {
