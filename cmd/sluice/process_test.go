@@ -17,6 +17,9 @@ import (
 
 // scripted is the configuration of a site whose /app is the scripted child.
 func scripted(extra string) string {
+	if !strings.Contains(extra, "scale") {
+		extra = "scale = \"static\"\n" + extra
+	}
 	return `
 [[app]]
 name = "app"

@@ -138,7 +138,7 @@ func TestScaleOnDemand(t *testing.T) {
 }
 
 func TestScaleDynamic(t *testing.T) {
-	s := startSite(t, withSite(t), scripted("min = 1\nmax = 4\nspare = 1\nidle_timeout = \"500ms\"\n"))
+	s := startSite(t, withSite(t), scripted("scale = \"dynamic\"\nmin = 1\nmax = 4\nspare = 1\nidle_timeout = \"500ms\"\n"))
 	s.wantChildren(1, time.Second)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.get(200, "/app?sleep=1500ms") })
@@ -153,7 +153,7 @@ func TestScaleDynamic(t *testing.T) {
 
 // No child gets more than its max_requests, and nobody notices that it goes.
 func TestMaxRequests(t *testing.T) {
-	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 3\nmax_requests = 10\n"))
+	s := startSite(t, withSite(t), scripted("max = 3\nmax_requests = 10\n"))
 	by := s.loadApp(8, 3*time.Second, getAndPost)
 	full := 0
 	for pid, n := range by {
@@ -170,7 +170,7 @@ func TestMaxRequests(t *testing.T) {
 }
 
 func TestMaxAge(t *testing.T) {
-	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 2\nmax_age = \"500ms\"\n"))
+	s := startSite(t, withSite(t), scripted("max = 2\nmax_age = \"500ms\"\n"))
 	if by := s.loadApp(4, 3*time.Second, getAndPost); len(by) < 6 {
 		t.Errorf("%d children answered in six times their age", len(by))
 	}
@@ -180,7 +180,7 @@ func TestMaxAge(t *testing.T) {
 
 // A child is retired when its process tree is too large, after its request.
 func TestMaxMemory(t *testing.T) {
-	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 1\nmax_memory = \"200MiB\"\n"))
+	s := startSite(t, withSite(t), scripted("max = 1\nmax_memory = \"200MiB\"\n"))
 	first := s.get(200, "/app").pid(t)
 	if got := s.get(200, "/app?grow=300&sleep=2500ms").pid(t); got != first {
 		t.Fatalf("child %d answers, want %d", got, first)
@@ -197,7 +197,7 @@ func TestMaxMemory(t *testing.T) {
 // Children that are killed under load, busy or idle: a GET is repeated on
 // another child, so nothing is lost.
 func TestChildrenKilledUnderLoad(t *testing.T) {
-	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 4\n"))
+	s := startSite(t, withSite(t), scripted("max = 4\n"))
 	stop, done := make(chan struct{}), make(chan int)
 	go func() {
 		kills := 0
@@ -222,7 +222,7 @@ func TestChildrenKilledUnderLoad(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
-	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 3\n"))
+	s := startSite(t, withSite(t), scripted("max = 3\n"))
 	before := s.children()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.loadApp(4, 2*time.Second, getAndPost) })
@@ -256,7 +256,7 @@ func (s *site) workers() (all []int) {
 
 // Any worker uses any child, one connection at a time.
 func TestSeveralWorkers(t *testing.T) {
-	s := startSite(t, withSite(t), "workers = 3\n"+scripted("scale = \"static\"\nmax = 2\n"))
+	s := startSite(t, withSite(t), "workers = 3\n"+scripted("max = 2\n"))
 	if n := len(s.workers()); n != 3 {
 		t.Fatalf("%d workers", n)
 	}
@@ -309,7 +309,7 @@ printf 'Content-Type: text/plain\n\nok\n'
 // Workers that are killed at any moment: the children stay, what the dead held
 // is given back, and those who wait elsewhere are served.
 func TestWorkersKilledUnderLoad(t *testing.T) {
-	s := startSite(t, withSite(t), "workers = 2\n"+scripted("scale = \"static\"\nmax = 2\nqueue = 200\n"))
+	s := startSite(t, withSite(t), "workers = 2\n"+scripted("max = 2\nqueue = 200\n"))
 	children := s.children()
 	stop, done := make(chan struct{}), make(chan struct{})
 	var lost, total atomic.Int64
@@ -381,7 +381,7 @@ max = 4
 
 // A child that is stopped by a signal is replaced after header_timeout.
 func TestStoppedChildIsReplaced(t *testing.T) {
-	s := startSite(t, withSite(t), scripted("scale = \"static\"\nmax = 1\nheader_timeout = \"500ms\"\nstop_grace = \"300ms\"\n"))
+	s := startSite(t, withSite(t), scripted("max = 1\nheader_timeout = \"500ms\"\nstop_grace = \"300ms\"\n"))
 	first := s.get(200, "/app").pid(t)
 	syscall.Kill(first, syscall.SIGSTOP)
 	if a := s.do(httpRequest{target: "/app"}); a.StatusCode != 504 || a.took > 2*time.Second {
