@@ -25,6 +25,7 @@ const (
 // Tried says where a request has been.
 type Tried struct {
 	Last    int   // slot of the child that failed last; -1: none
+	Died    bool  // that child died of it, or before it could read it
 	Refused []int // slots that took no connection; they are not asked again
 }
 
@@ -75,6 +76,7 @@ func (c *course) next(x *run, err error) error {
 		return nil
 	case c.cause == nil && x.repeat(err):
 		c.cause = err
+		c.tried.Died = isKind(err, Died)
 	case c.cause != nil && noOther(err):
 		return c.cause // it is as the first child left it
 	case c.refusal != nil && isKind(err, NoChild):
@@ -93,6 +95,7 @@ func (c *course) refused(u *unsent) {
 		c.until = time.Now().Add(c.patience)
 	}
 	c.tried.Refused = append(slices.Clip(c.tried.Refused), u.slot)
+	c.tried.Died = false
 	switch {
 	case u.err.Kind == QueueFull && c.busy == nil:
 		c.busy = u
@@ -130,11 +133,7 @@ func (c *course) wait(x *run, err error) error {
 		x.Log.Info("no address takes the request: it waits", "within", c.patience, "cause", c.refusal)
 	}
 	c.pause = min(max(2*c.pause, firstPause), lastPause)
-	t := time.NewTimer(min(c.pause, left))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-x.ctx.Done():
+	if sleep(x.ctx, min(c.pause, left)); x.ctx.Err() != nil {
 		return x.orTimeout(&Error{Kind: ClientGone})
 	}
 	c.tried.Refused = slices.DeleteFunc(slices.Clone(c.tried.Refused), func(s int) bool { return slices.Contains(c.passing, s) })
