@@ -22,6 +22,11 @@ const (
 	lastPause  = 80 * time.Millisecond
 )
 
+// lastBreath is the pause before a request is repeated at the address where it
+// died, since there is no other: processes of a program that is being stopped
+// end one after the other, and the next might take it along, too.
+const lastBreath = 50 * time.Millisecond
+
 // Tried says where a request has been.
 type Tried struct {
 	Last    int   // slot of the child that failed last; -1: none
@@ -139,6 +144,16 @@ func (c *course) wait(x *run, err error) error {
 	c.tried.Refused = slices.DeleteFunc(slices.Clone(c.tried.Refused), func(s int) bool { return slices.Contains(c.passing, s) })
 	c.passing = nil
 	return nil
+}
+
+// sleep waits, but not for longer than ctx lasts.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // Attempts for which no slot was left.
