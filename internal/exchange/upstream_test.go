@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,6 +241,36 @@ func TestRepeatAtOneAddress(t *testing.T) {
 	if s := u.slots(); len(s) != 2 || s[0] == s[1] {
 		t.Errorf("slots %v", s)
 	}
+}
+
+// A program that closes each connection at once: a POST is done once or not at
+// all, and on another only if the first was sent nothing of it.
+func TestUnsentPost(t *testing.T) {
+	u := newUpstreams(t, 2, spawner.LedgerOptions{}, 0)
+	u.listeners[0].Close()
+	l, err := net.Listen("unix", u.paths[0])
+	must(t, err)
+	defer l.Close()
+	var accepted atomic.Int32
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			c.Close()
+		}
+	}()
+	u.script(func(c *call) { c.stdin(); c.say(ok + "x") })
+	status := map[int]int{}
+	for range 100 {
+		status[u.do("POST", "/x", strings.NewReader("body")).status]++
+	}
+	if done := len(u.slots()); done != status[200] || status[200]+status[502] != 100 || accepted.Load() == 0 {
+		t.Errorf("statuses %v, %d done, %d connections closed", status, done, accepted.Load())
+	}
+	u.free(time.Second)
 }
 
 // A full backlog is not waited for, and is no failure.
