@@ -103,8 +103,14 @@ func (b *FastCGI) lease(ctx context.Context, req *Request, tried Tried) (*spawne
 	}
 	for range chances * b.Pool.Slots() {
 		l, err := b.Pool.Lease(ctx, want)
-		if err != nil || !slices.Contains(tried.Refused, l.Slot()) {
-			return l, err
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(tried.Refused, l.Slot()) {
+			if tried.Died && l.Slot() == tried.Last && l.PID() == 0 {
+				sleep(ctx, lastBreath)
+			}
+			return l, nil
 		}
 		l.Release(spawner.Unsent, nil)
 		want.Avoid = l.Slot()

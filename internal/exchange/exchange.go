@@ -297,11 +297,11 @@ func (x *run) fail(err error) error {
 		x.conv.Settle(x.silent(), cgi.Abort)
 	case RequestTimeout:
 		x.conv.Replace(e.Error())
-		x.conv.Settle(spawner.Cut, cgi.Abort)
+		x.conv.Settle(x.cut(), cgi.Abort)
 	case Overloaded:
 		x.conv.Settle(spawner.Unsent, cgi.Stop)
 	case ClientGone, SendFailed:
-		x.conv.Settle(spawner.Cut, cgi.Abort)
+		x.conv.Settle(x.cut(), cgi.Abort)
 	case Died, NoChild, UnknownRole, ProtocolStatus:
 		x.conv.Settle(spawner.Failed, cgi.Stop)
 	default:
@@ -315,6 +315,15 @@ func (x *run) fail(err error) error {
 func (x *run) silent() spawner.Outcome {
 	if x.address != "" {
 		return spawner.Failed
+	}
+	return spawner.Cut
+}
+
+// cut is what it means that we closed first: one of sluice's own may compute on,
+// while of another, as long as it has said nothing, nothing is known.
+func (x *run) cut() spawner.Outcome {
+	if x.address != "" && !x.heard {
+		return spawner.Unsent
 	}
 	return spawner.Cut
 }

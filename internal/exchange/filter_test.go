@@ -161,11 +161,12 @@ func TestFilterIsRepeated(t *testing.T) {
 	var data []byte
 	res := r.get(func(c *call) {
 		c.stream(recStdin)
-		data, _ = c.stream(recData)
+		b, _ := c.stream(recData)
 		if c.try == 0 {
 			c.die()
 			return
 		}
+		data = b
 		c.say(ok + "again")
 	})
 	if res.body != "again" || !bytes.Equal(data, content) {

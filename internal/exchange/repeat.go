@@ -22,9 +22,15 @@ const (
 	lastPause  = 80 * time.Millisecond
 )
 
+// lastBreath is the pause before a request is repeated at the address where it
+// died, since there is no other: processes of a program that is being stopped
+// end one after the other, and the next might take it along, too.
+const lastBreath = 50 * time.Millisecond
+
 // Tried says where a request has been.
 type Tried struct {
 	Last    int   // slot of the child that failed last; -1: none
+	Died    bool  // that child died of it, or before it could read it
 	Refused []int // slots that took no connection; they are not asked again
 }
 
@@ -75,6 +81,7 @@ func (c *course) next(x *run, err error) error {
 		return nil
 	case c.cause == nil && x.repeat(err):
 		c.cause = err
+		c.tried.Died = isKind(err, Died)
 	case c.cause != nil && noOther(err):
 		return c.cause // it is as the first child left it
 	case c.refusal != nil && isKind(err, NoChild):
@@ -93,6 +100,7 @@ func (c *course) refused(u *unsent) {
 		c.until = time.Now().Add(c.patience)
 	}
 	c.tried.Refused = append(slices.Clip(c.tried.Refused), u.slot)
+	c.tried.Died = false
 	switch {
 	case u.err.Kind == QueueFull && c.busy == nil:
 		c.busy = u
@@ -130,16 +138,22 @@ func (c *course) wait(x *run, err error) error {
 		x.Log.Info("no address takes the request: it waits", "within", c.patience, "cause", c.refusal)
 	}
 	c.pause = min(max(2*c.pause, firstPause), lastPause)
-	t := time.NewTimer(min(c.pause, left))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-x.ctx.Done():
+	if sleep(x.ctx, min(c.pause, left)); x.ctx.Err() != nil {
 		return x.orTimeout(&Error{Kind: ClientGone})
 	}
 	c.tried.Refused = slices.DeleteFunc(slices.Clone(c.tried.Refused), func(s int) bool { return slices.Contains(c.passing, s) })
 	c.passing = nil
 	return nil
+}
+
+// sleep waits, but not for longer than ctx lasts.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // Attempts for which no slot was left.

@@ -2,14 +2,13 @@ package exchange
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -218,6 +217,62 @@ func TestPatienceEnds(t *testing.T) {
 	u.free(time.Second)
 }
 
+// A request that died is repeated at the same address, where there is no other,
+// after a moment: the rest of a program that is being stopped would take it along.
+func TestRepeatAtOneAddress(t *testing.T) {
+	u := newUpstreams(t, 1, spawner.LedgerOptions{}, time.Second)
+	var at []time.Time
+	u.script(func(c *call) {
+		if at = append(at, time.Now()); c.try == 0 {
+			c.die()
+			return
+		}
+		c.say(ok + "x")
+	})
+	if res := u.do("GET", "/x", nil); res.status != 200 || len(at) != 2 || at[1].Sub(at[0]) < lastBreath {
+		t.Errorf("%d, %v, at %v", res.status, res.end.err, at)
+	}
+	// With another one there is nothing to wait for.
+	u = newUpstreams(t, 2, spawner.LedgerOptions{}, time.Second)
+	u.script(first((*call).die))
+	if res := u.do("GET", "/x", nil); res.status != 200 || res.end.took >= lastBreath && !late(res.end.took, 0) {
+		t.Errorf("%d, %v after %v", res.status, res.end.err, res.end.took)
+	}
+	if s := u.slots(); len(s) != 2 || s[0] == s[1] {
+		t.Errorf("slots %v", s)
+	}
+}
+
+// A program that closes each connection at once: a POST is done once or not at
+// all, and on another only if the first was sent nothing of it.
+func TestUnsentPost(t *testing.T) {
+	u := newUpstreams(t, 2, spawner.LedgerOptions{}, 0)
+	u.listeners[0].Close()
+	l, err := net.Listen("unix", u.paths[0])
+	must(t, err)
+	defer l.Close()
+	var accepted atomic.Int32
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			c.Close()
+		}
+	}()
+	u.script(func(c *call) { c.stdin(); c.say(ok + "x") })
+	status := map[int]int{}
+	for range 100 {
+		status[u.do("POST", "/x", strings.NewReader("body")).status]++
+	}
+	if done := len(u.slots()); done != status[200] || status[200]+status[502] != 100 || accepted.Load() == 0 {
+		t.Errorf("statuses %v, %d done, %d connections closed", status, done, accepted.Load())
+	}
+	u.free(time.Second)
+}
+
 // A full backlog is not waited for, and is no failure.
 func TestPatienceIsNotForTheBusy(t *testing.T) {
 	u := newUpstreams(t, 1, spawner.LedgerOptions{}, 5*time.Second)
@@ -269,7 +324,7 @@ func TestOutcomes(t *testing.T) {
 	c.Close()
 	u.last()
 	u.free(time.Second)
-	if got := u.told(0); slices.Contains(got, spawner.Failed) {
+	if got := u.outcomes[0]; !slices.Equal(got, []spawner.Outcome{spawner.Unsent}) {
 		t.Errorf("a client that left: %v", got)
 	}
 }
@@ -353,71 +408,20 @@ func TestAddressInTheLog(t *testing.T) {
 	}
 }
 
-// A child is asked for its values on a lease of its own.
-func TestAskValues(t *testing.T) {
-	result := func(n string) []byte {
-		content := "\x0e" + string(rune(len(n))) + "FCGI_MAX_CONNS" + n
-		return append([]byte{1, 10, 0, 0, 0, byte(len(content)), 0, 0}, content...)
+// Weights count where all are free, and busy addresses are passed over.
+func TestWeights(t *testing.T) {
+	u := newUpstreams(t, 3, spawner.LedgerOptions{Slots: []spawner.SlotOptions{{Weight: 1}, {Weight: 2}, {Weight: 3}}}, 0)
+	u.script(func(c *call) { c.say(ok + "x") })
+	for range 60 {
+		if res := u.do("GET", "/x", nil); res.status != 200 {
+			t.Fatalf("%d, %v", res.status, res.end.err)
+		}
 	}
-	cases := []struct {
-		name   string
-		answer func(net.Conn)
-		log    string
-		warns  bool
-	}{
-		{"fewer", func(c net.Conn) { c.Write(result("1")) }, "FCGI_MAX_CONNS=1 connections=4", true},
-		{"as many", func(c net.Conn) { c.Write(result("4")) }, "says what it can take", false},
-		{"not a number", func(c net.Conn) { c.Write(result("x")) }, "says what it can take", false},
-		{"silent", func(c net.Conn) { io.Copy(io.Discard, c) }, "does not say", false},
-		{"closes", func(c net.Conn) {}, "does not say", false},
-		{"nonsense", func(c net.Conn) { c.Write([]byte("HTTP/1.1 400 Bad Request")) }, "does not say", false},
+	count := map[int]int{}
+	for _, slot := range u.slots() {
+		count[slot]++
 	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "s")
-			l, err := net.Listen("unix", path)
-			must(t, err)
-			defer l.Close()
-			done := make(chan []byte, 1)
-			go func() {
-				nc, err := l.Accept()
-				if err != nil {
-					return
-				}
-				defer nc.Close()
-				b := make([]byte, 1000)
-				n, _ := nc.Read(b)
-				c.answer(nc)
-				done <- b[:n]
-			}()
-			n := &noted{Ledger: spawner.NewLedger(spawner.LedgerOptions{Slots: make([]spawner.SlotOptions, 1)}), outcomes: map[int][]spawner.Outcome{}}
-			var log logText
-			var reports []spawner.Report
-			b := &FastCGI{}
-			b.Pool = spawner.NewPool(spawner.PoolOptions{Ledger: n, Targets: []spawner.Target{{Network: "unix", Address: path}},
-				Report: func(r spawner.Report) { reports = append(reports, r) }})
-			n.Set(0, spawner.Ready, 1000)
-			begin := time.Now()
-			b.AskValues(4, log.logger())
-			if d := time.Since(begin); d > 5*time.Second {
-				t.Errorf("took %v", d)
-			}
-			if q := <-done; len(q) < 8 || q[1] != 9 || q[3] != 0 || !strings.Contains(string(q), "FCGI_MAX_CONNS") {
-				t.Errorf("asked %q", q)
-			}
-			if !strings.Contains(log.String(), c.log) || strings.Contains(log.String(), "WARN") != c.warns {
-				t.Errorf("log %s", &log)
-			}
-			if len(reports) > 0 || !slices.Equal(n.outcomes[0], []spawner.Outcome{spawner.Unsent}) || n.Counts().Children[0].Finishing {
-				t.Errorf("reports %v, outcomes %v", reports, n.outcomes)
-			}
-		})
-	}
-	var log logText
-	b := &FastCGI{Pool: spawner.NewPool(spawner.PoolOptions{Ledger: spawner.NewLedger(spawner.LedgerOptions{Slots: make([]spawner.SlotOptions, 1)}),
-		Targets: make([]spawner.Target, 1)})}
-	b.AskValues(4, log.logger())
-	if !strings.Contains(log.String(), "was not asked") || strings.Contains(log.String(), "WARN") {
-		t.Errorf("without a child: %s", &log)
+	if count[0] != 10 || count[1] != 20 || count[2] != 30 {
+		t.Errorf("requests by slot: %v", count)
 	}
 }
