@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -109,8 +110,10 @@ func (m *Master) startWorker(place int) error {
 	if err != nil {
 		w.child.Signal(syscall.SIGKILL)
 		<-w.child.Done()
+		m.board.ClearPlace(place)
 		return fmt.Errorf("start worker: %w", err)
 	}
+	m.board.State(place, scoreboard.Running)
 	m.log.Info("worker is ready", "pid", w.child.PID())
 	go m.guard(w)
 	return nil
@@ -137,6 +140,7 @@ func (m *Master) introduce(w *workerProcess) bool {
 		s.Events = append(s.Events, sup.Events()...)
 	}
 	m.workers[w.place-1] = w
+	m.board.Worker(w.place, w.child.PID(), m.board.generation, scoreboard.Starting)
 	w.tell(message{Setup: s})
 	return true
 }
@@ -160,6 +164,7 @@ func (m *Master) inherited() []inheritedFile {
 	if m.access != nil {
 		all = append(all, inheritedFile{fileAccessLog, m.access})
 	}
+	all = append(all, inheritedFile{fileScoreboard, m.board.file})
 	return all
 }
 
@@ -230,6 +235,8 @@ func (w *workerProcess) listen() {
 			if s := w.m.sups[m.Report.App]; s != nil {
 				s.Report(*m.Report)
 			}
+		case m.Slow != nil:
+			w.m.slow(w, *m.Slow)
 		}
 	})
 	if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
@@ -241,6 +248,7 @@ func (w *workerProcess) listen() {
 // guard replaces a worker that dies.
 func (m *Master) guard(w *workerProcess) {
 	<-w.child.Done()
+	m.board.ClearPlace(w.place)
 	if m.isStopping() {
 		return
 	}
