@@ -55,6 +55,7 @@ type Event struct {
 	Slot  int    `json:"slot"`
 	State State  `json:"state"`
 	PID   int    `json:"pid,omitempty"`
+	Began int64  `json:"began,omitempty"` // when the process was started, in nanoseconds of Unix time
 }
 
 // Report is what a request saw of a child: a pool's word to the supervisor.

@@ -54,7 +54,7 @@ func (k *keeper) publish(down bool) {
 		e.State = BackingOff
 	}
 	if k.child != nil {
-		e.PID = k.pid
+		e.PID, e.Began = k.pid, k.began.UnixNano()
 	}
 	if e == k.told {
 		return

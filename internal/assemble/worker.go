@@ -13,6 +13,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/exchange"
 	"sluice/internal/front"
+	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
 )
@@ -27,6 +28,8 @@ type Inputs struct {
 	Scripts  cgi.Starter
 	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
 	PassFrom []string                         // the environment that pass_env picks from
+	Place    *scoreboard.Place                // nil: none
+	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
 }
 
 // Worker is a configuration in the form that serves requests.
@@ -58,6 +61,7 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Log:               in.Log,
 		KeepaliveRequests: c.Limits.KeepaliveRequests,
 	}
+	w.Handler.Tracking = tracking(c, in)
 	if in.Access != nil {
 		w.Handler.Access = &front.AccessLog{Out: in.Access, Format: formats[c.Log.Format]}
 	}
@@ -69,8 +73,21 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		HeaderTimeout: c.Limits.HeaderTimeout,
 		KeepaliveIdle: c.Limits.KeepaliveIdle,
 		SendTimeout:   c.Limits.SendTimeout,
+		Place:         in.Place,
 	}
 	return w, nil
+}
+
+// tracking is nil where nobody wants to know anything of the requests.
+func tracking(c *config.Config, in Inputs) *front.Tracking {
+	t := &front.Tracking{Place: in.Place, Times: c.Status.Extended, Report: in.Slow}
+	if in.Slow != nil {
+		t.Slow = c.Log.Slow
+	}
+	if t.Place == nil && t.Slow == 0 {
+		return nil
+	}
+	return t
 }
 
 var formats = map[string]front.Format{"common": front.Common, "combined": front.Combined, "json": front.JSON}
@@ -102,7 +119,8 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 			Timeout: c.Limits.SendTimeout},
 		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
 	}
-	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization}
+	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
+		Records: in.Place.Records(a.Name)}
 	stderr := errorLog(a, in.Log)
 	if a.Kind == config.KindCGI {
 		f.Scripts, f.Dir = true, a.Dir

@@ -16,6 +16,7 @@ import (
 
 	"sluice/internal/assemble"
 	"sluice/internal/config"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -60,6 +61,8 @@ type Master struct {
 	reaper  *spawner.Reaper
 	sups    map[string]*spawner.Supervisor
 	shared  *shared
+	board   *board
+	opened  chan struct{} // closed when all above is there
 
 	mu       sync.Mutex
 	workers  []*workerProcess // by place - 1; nil until it has been forked
@@ -80,7 +83,7 @@ const (
 
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
-	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), sups: map[string]*spawner.Supervisor{},
+	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), opened: make(chan struct{}), sups: map[string]*spawner.Supervisor{},
 		workers: make([]*workerProcess, o.Config.Workers)}
 	defer m.close()
 	if err := m.open(); err != nil {
@@ -122,6 +125,9 @@ func (m *Master) open() error {
 	if m.runtime, err = openRuntime(m.cfg.Runtime, m.as); err != nil {
 		return &ExitError{ExitBind, err}
 	}
+	if m.board, err = openBoard(m.cfg, m.opt.Version); err != nil {
+		return &ExitError{ExitConfig, err}
+	}
 	for _, l := range m.cfg.Listeners {
 		s, err := listen(l)
 		if s != nil && s.file != nil {
@@ -141,7 +147,12 @@ func (m *Master) open() error {
 		return err
 	}
 	m.reaper = spawner.NewReaper()
-	return m.openSupervisors()
+	if err := m.openSupervisors(); err != nil {
+		return err
+	}
+	close(m.opened)
+	go m.board.keep(m.sources())
+	return nil
 }
 
 func (m *Master) openLogs() (err error) {
@@ -214,6 +225,7 @@ func (m *Master) isStopping() bool {
 
 // event passes the supervisor's word on to the workers.
 func (m *Master) event(e spawner.Event) {
+	m.board.child(e)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, w := range m.workers {
@@ -250,7 +262,13 @@ func (m *Master) ask(k stopKind) {
 
 // command carries out a command of the control socket.
 func (m *Master) command(c Command, conn *net.UnixConn) {
-	if c.Name != "stop" {
+	switch c.Name {
+	case "stop":
+	case "status":
+		reply(conn, m.status())
+		conn.Close()
+		return
+	default:
 		reply(conn, Result{Error: fmt.Sprintf("unknown command %q", c.Name)})
 		conn.Close()
 		return
@@ -316,7 +334,8 @@ func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, hurry <-chan 
 			now()
 		}
 		for _, w := range workers {
-			if w != nil {
+			if w != nil && !w.ended() {
+				m.board.State(w.place, scoreboard.Stopping)
 				w.tell(message{Stop: s})
 			}
 		}
@@ -361,6 +380,9 @@ func (m *Master) stopChildren(ctx context.Context, k stopKind) {
 func (m *Master) close() {
 	for _, s := range m.sockets {
 		s.close()
+	}
+	if m.board != nil {
+		m.board.close()
 	}
 	if m.control != nil {
 		m.control.close()

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -110,8 +111,10 @@ func (m *Master) startWorker(place int) error {
 		w.child.Signal(syscall.SIGKILL)
 		<-w.child.Done()
 		m.shared.clear(place)
+		m.board.ClearPlace(place)
 		return fmt.Errorf("start worker: %w", err)
 	}
+	m.board.State(place, scoreboard.Running)
 	m.log.Info("worker is ready", "pid", w.child.PID())
 	go m.guard(w)
 	return nil
@@ -138,6 +141,7 @@ func (m *Master) introduce(w *workerProcess) bool {
 		s.Events = append(s.Events, sup.Events()...)
 	}
 	m.workers[w.place-1] = w
+	m.board.Worker(w.place, w.child.PID(), m.board.generation, scoreboard.Starting)
 	w.tell(message{Setup: s})
 	return true
 }
@@ -161,6 +165,7 @@ func (m *Master) inherited() []inheritedFile {
 	if m.access != nil {
 		all = append(all, inheritedFile{fileAccessLog, m.access})
 	}
+	all = append(all, inheritedFile{fileScoreboard, m.board.file})
 	return append(all, m.shared.files...)
 }
 
@@ -231,6 +236,8 @@ func (w *workerProcess) listen() {
 			if s := w.m.sups[m.Report.App]; s != nil {
 				s.Report(*m.Report)
 			}
+		case m.Slow != nil:
+			w.m.slow(w, *m.Slow)
 		}
 	})
 	if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
@@ -242,6 +249,7 @@ func (w *workerProcess) listen() {
 // guard replaces a worker that dies.
 func (m *Master) guard(w *workerProcess) {
 	<-w.child.Done()
+	m.board.ClearPlace(w.place)
 	if m.isStopping() {
 		return
 	}

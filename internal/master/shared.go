@@ -66,19 +66,34 @@ func (s *shared) listen(place int) {
 
 // add makes a piece of memory and keeps its file for the workers.
 func (s *shared) add(name string, size int) ([]byte, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	f, err := sealedMemory(name, size)
+	if err != nil {
+		return nil, err
+	}
+	s.files = append(s.files, inheritedFile{name, f})
+	return mapShared(f, size)
+}
+
+// sealedMemory is memory without a name, whose length nobody can change: who
+// touches what has been cut off is killed.
+func sealedMemory(name string, size int) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
 	f := os.NewFile(uintptr(fd), name)
-	s.files = append(s.files, inheritedFile{name, f})
-	if err := unix.Ftruncate(fd, int64(size)); err != nil {
-		return nil, os.NewSyscallError("ftruncate", err)
+	err = f.Truncate(int64(size))
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
 	}
-	return mapShared(f, size)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
-// mapShared maps a file of shared memory.
+// mapShared maps a file of shared memory, for as long as the process lives.
 func mapShared(f *os.File, size int) ([]byte, error) {
 	mem, err := unix.Mmap(int(fdOf(f)), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	return mem, os.NewSyscallError("mmap", err)

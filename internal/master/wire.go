@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/internal/config"
+	"sluice/internal/front"
 	"sluice/spawner"
 )
 
@@ -26,6 +27,7 @@ type message struct {
 	Ready  bool            `json:"ready,omitempty"`
 	Failed string          `json:"failed,omitempty"`
 	Report *spawner.Report `json:"report,omitempty"`
+	Slow   *front.Slow     `json:"slow,omitempty"`
 }
 
 // setup is the first message to a worker.
@@ -40,9 +42,10 @@ type setup struct {
 
 // What an inherited descriptor is.
 const (
-	fileListener  = "listener"
-	fileErrorLog  = "error log"
-	fileAccessLog = "access log"
+	fileListener   = "listener"
+	fileErrorLog   = "error log"
+	fileAccessLog  = "access log"
+	fileScoreboard = "scoreboard"
 )
 
 // stop ends a worker: it finishes what it has, for at most Timeout.

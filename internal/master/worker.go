@@ -132,6 +132,10 @@ func (w *worker) start(s *setup) error {
 	if err != nil {
 		return err
 	}
+	place, err := openPlace(files[fileScoreboard], s.Place)
+	if err != nil {
+		return err
+	}
 	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
 		Version:  s.Version,
 		Log:      w.log,
@@ -141,6 +145,8 @@ func (w *worker) start(s *setup) error {
 		Scripts:  &w.scripts,
 		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
+		Place:    place,
+		Slow:     w.slow,
 	})
 	if err != nil {
 		return err
@@ -172,6 +178,12 @@ func listenOn(f *os.File) (net.Listener, error) {
 func (w *worker) report(r spawner.Report) {
 	if err := w.wire.send(message{Report: &r}); err != nil && !errors.Is(err, os.ErrClosed) {
 		w.log.Error("report to the master", "err", err)
+	}
+}
+
+func (w *worker) slow(s front.Slow) {
+	if err := w.wire.send(message{Slow: &s}); err != nil && !errors.Is(err, os.ErrClosed) {
+		w.log.Error("slow request is not reported to the master", "err", err)
 	}
 }
 

@@ -26,12 +26,12 @@
 //	    0 pid, 1 generation, 2 state, 3 requests
 //	    4 to 9 connections that are reading, waiting, working, sending, idle, lingering
 //	for each slot of each app, 24 words
-//	    0 state, 1 pid, 2 began, 3 requests, 4 memory in bytes, 5 restarts
+//	    0 state, and 256 when it is finishing, 1 pid, 2 began, 3 requests, 4 memory in bytes, 5 restarts
 //	    8 to 23 address of a program elsewhere
 //	for each record of each app of each place, 32 words
 //	    0 sequence, odd while words 2 to 31 are written
 //	    1 phase in the highest byte, 0: the record is free; below, since when in µs
-//	    2 slot, 3 pid, 4 began
+//	    2 slot, 3 pid, 4 began, 5 since when the child has it
 //	    6 to 7 method, 8 to 15 client, 16 to 31 URL
 //
 // Times are of Unix, in ns where nothing else is said.

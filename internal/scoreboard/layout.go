@@ -39,6 +39,9 @@ const (
 	recordWords = 32
 )
 
+// slotFinishing is a bit beside the state of a slot.
+const slotFinishing = 1 << 8
+
 // Offsets of words.
 const (
 	hMagic, hLayout, hWords, hPlaces, hApps, hTimes          = 0, 1, 2, 3, 4, 5
@@ -47,7 +50,7 @@ const (
 	aKind, aName                                             = 5, 8
 	pPID, pGeneration, pState, pRequests, pConns             = 0, 1, 2, 3, 4
 	sState, sPID, sBegan, sRequests, sMemory, sRestarts, sAt = 0, 1, 2, 3, 4, 5, 8
-	rSeq, rPhase, rSlot, rPID, rBegan                        = 0, 1, 2, 3, 4
+	rSeq, rPhase, rSlot, rPID, rBegan, rLeased               = 0, 1, 2, 3, 4, 5
 	rMethod, rClient, rURL                                   = 6, 8, 16
 )
 

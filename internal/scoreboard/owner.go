@@ -139,7 +139,11 @@ func (o *Owner) Child(app string, slot int, s Slot) {
 	o.apps[i].Slots[slot] = s
 	o.write(func() {
 		w := o.b.slot(i, slot)
-		w[sState].Store(uint64(s.State))
+		state := uint64(s.State)
+		if s.Finishing {
+			state |= slotFinishing
+		}
+		w[sState].Store(state)
 		w[sPID].Store(uint64(s.PID))
 		w[sBegan].Store(0)
 		if !s.Began.IsZero() {

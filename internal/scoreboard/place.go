@@ -109,10 +109,12 @@ func (r *Records) Begin(q Request) Record {
 	w[rSeq].Store(seq)
 	w[rSlot].Store(uint64(q.Slot))
 	w[rPID].Store(uint64(q.PID))
-	w[rBegan].Store(0)
+	var began, leased uint64
 	if r.times {
-		w[rBegan].Store(uint64(q.Began.UnixNano()))
+		began, leased = uint64(q.Began.UnixNano()), uint64(q.Since.UnixNano())
 	}
+	w[rBegan].Store(began)
+	w[rLeased].Store(leased)
 	w[rMethod:rClient].putText(q.Method)
 	w[rClient:rURL].putText(q.Client)
 	w[rURL:].putText(q.URL)

@@ -51,11 +51,12 @@ func place(t *testing.T, b *Board, n int) *Place {
 func TestSnapshot(t *testing.T) {
 	_, o, b := create(t, someLayout)
 	began := time.Unix(1700000000, 0)
+	leased := began.Add(time.Second)
 	since := began.Add(5 * time.Second)
 	o.Worker(2, 102, 1, Starting)
 	o.State(2, Running)
 	o.Child("php", 1, Slot{State: 2, PID: 201, Began: began, Requests: 7, Memory: 4096, Restarts: 3})
-	o.Child("far", 0, Slot{State: 2})
+	o.Child("far", 0, Slot{State: 2, Finishing: true})
 	o.Queue("php", Queued{Waiting: 4, Served: 5, Refused: 6})
 	for _, no := range []struct {
 		app  string
@@ -72,7 +73,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	p.Move(Lingering, Reading)
 	r := p.Records("php").Begin(Request{Slot: 1, PID: 201, Method: "GET", URL: "/" + strings.Repeat("x", 200), Client: "127.0.0.1:5",
-		Phase: Connect, Began: began, Since: began})
+		Phase: Connect, Began: began, Since: leased})
 	r.Phase(Header, since)
 	gone := p.Records("scripts").Begin(Request{PID: 301, Method: "POST", URL: "/a", Client: "[::1]:5", Phase: Header})
 	gone.End()
@@ -84,8 +85,8 @@ func TestSnapshot(t *testing.T) {
 			{Name: "php", Kind: "fastcgi", Queue: Queued{4, 5, 6},
 				Slots: []Slot{{}, {State: 2, PID: 201, Began: began, Requests: 7, Memory: 4096, Restarts: 3}},
 				Requests: []Current{{Place: 2, Slot: 1, PID: 201, Phase: Header, Method: "GET", URL: "/" + strings.Repeat("x", 127),
-					Client: "127.0.0.1:5", Began: began, Since: since}}},
-			{Name: "far", Kind: "fastcgi", Slots: []Slot{{State: 2, Address: "tcp 127.0.0.1:9000"}}, Requests: []Current{}},
+					Client: "127.0.0.1:5", Began: began, Leased: leased, Since: since}}},
+			{Name: "far", Kind: "fastcgi", Slots: []Slot{{State: 2, Finishing: true, Address: "tcp 127.0.0.1:9000"}}, Requests: []Current{}},
 			{Name: "scripts", Kind: "cgi", Slots: []Slot{}, Requests: []Current{}},
 		}}
 	compare := func(who string, s *Snapshot, err error) {
@@ -364,7 +365,7 @@ func TestCost(t *testing.T) {
 	}
 	q.Began, q.Since = time.Now(), time.Now()
 	records.Begin(q)
-	if r := must(b.Snapshot()).Apps[0].Requests[0]; !r.Began.IsZero() || !r.Since.IsZero() || r.Phase != Connect {
+	if r := must(b.Snapshot()).Apps[0].Requests[0]; !r.Began.IsZero() || !r.Leased.IsZero() || !r.Since.IsZero() || r.Phase != Connect {
 		t.Errorf("without times: %+v", r)
 	}
 }

@@ -56,13 +56,15 @@ type Queued struct {
 
 // Slot is a child, or an address. The numbers are of its present process.
 type Slot struct {
-	State    uint8     `json:"state"` // as the spawner counts them
-	PID      int       `json:"pid"`
-	Began    time.Time `json:"began,omitzero"`
-	Requests uint64    `json:"requests"`
-	Memory   int64     `json:"memory"` // bytes
-	Restarts int       `json:"restarts"`
-	Address  string    `json:"address,omitempty"`
+	State uint8 `json:"state"` // as the spawner counts them
+	// Finishing: it may still work for a request that we have ended.
+	Finishing bool      `json:"finishing"`
+	PID       int       `json:"pid"`
+	Began     time.Time `json:"began,omitzero"`
+	Requests  uint64    `json:"requests"`
+	Memory    int64     `json:"memory"` // bytes
+	Restarts  int       `json:"restarts"`
+	Address   string    `json:"address,omitempty"`
 }
 
 // Current is a request that a child has.
@@ -75,6 +77,7 @@ type Current struct {
 	URL    string    `json:"url"`
 	Client string    `json:"client"`
 	Began  time.Time `json:"began,omitzero"` // zero: the layout has no times
+	Leased time.Time `json:"leased,omitzero"`
 	Since  time.Time `json:"since,omitzero"` // of the phase
 }
 
@@ -122,7 +125,8 @@ func (b *board) worker(place int) Worker {
 }
 
 func readSlot(w words) Slot {
-	return Slot{State: uint8(min(w[sState].Load(), math.MaxUint8)), PID: pidOf(&w[sPID]), Began: timeOf(&w[sBegan]),
+	state := w[sState].Load()
+	return Slot{State: uint8(state), Finishing: state&slotFinishing != 0, PID: pidOf(&w[sPID]), Began: timeOf(&w[sBegan]),
 		Requests: w[sRequests].Load(), Memory: int64(min(w[sMemory].Load(), math.MaxInt64)), Restarts: countOf(&w[sRestarts]),
 		Address: w[sAt:].text()}
 }
@@ -138,7 +142,7 @@ func readRecord(w words) (r Current, ok bool) {
 		if phase == 0 {
 			return r, false
 		}
-		r = Current{Slot: countOf(&w[rSlot]), PID: pidOf(&w[rPID]), Phase: Phase(phase >> phaseShift), Began: timeOf(&w[rBegan]),
+		r = Current{Slot: countOf(&w[rSlot]), PID: pidOf(&w[rPID]), Phase: Phase(phase >> phaseShift), Began: timeOf(&w[rBegan]), Leased: timeOf(&w[rLeased]),
 			Method: w[rMethod:rClient].text(), Client: w[rClient:rURL].text(), URL: w[rURL:].text()}
 		if us := phase & sinceMask; us != 0 {
 			r.Since = time.UnixMicro(int64(us))

@@ -39,6 +39,17 @@ func (p Phase) String() string {
 // MarshalText is for JSON.
 func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// UnmarshalText is its counterpart.
+func (p *Phase) UnmarshalText(text []byte) error {
+	for i := range phases {
+		if phases[i].name == string(text) {
+			*p = Phase(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("no phase %q", text)
+}
+
 // WaitsFor says who a request in this phase waits for.
 func (p Phase) WaitsFor() string {
 	if p < Phases {
