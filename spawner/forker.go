@@ -96,7 +96,7 @@ func (f *Forker) fork(env []string, listen, output, status *os.File) (*Child, er
 	var c *Child
 	var err error
 	do(func() {
-		c, err = f.Reaper.start(func() (int, error) {
+		c, err = f.Reaper.start(true, func() (int, error) {
 			return syscall.ForkExec(self, []string{"sluice-shim"}, &syscall.ProcAttr{
 				Env:   env,
 				Files: []uintptr{listen.Fd(), output.Fd(), output.Fd(), status.Fd()},

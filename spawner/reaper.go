@@ -18,6 +18,10 @@ import (
 // A process that runs a Reaper must start all its children through it: a
 // wait of another's would find nothing.
 type Reaper struct {
+	// forking is held by every start until its child is known, and by nobody
+	// else at the moment when the owner of a status is looked up.
+	forking sync.RWMutex
+
 	mu    sync.Mutex
 	known map[int]*Child
 	sig   chan os.Signal
@@ -71,10 +75,12 @@ func (r *Reaper) sweep() {
 		if err != nil || pid == 0 {
 			return
 		}
+		r.forking.Lock()
 		r.mu.Lock()
 		c := r.known[pid]
 		delete(r.known, pid)
 		r.mu.Unlock()
+		r.forking.Unlock()
 		if c != nil {
 			c.reap()
 		} else {
@@ -84,23 +90,26 @@ func (r *Reaper) sweep() {
 }
 
 // start runs fork while no status can be taken: the child is known before it
-// can be reaped.
-func (r *Reaper) start(fork func() (int, error)) (*Child, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// can be reaped. Several may fork at once. whole: what is left of the child's
+// group ends with it.
+func (r *Reaper) start(whole bool, fork func() (int, error)) (*Child, error) {
+	r.forking.RLock()
+	defer r.forking.RUnlock()
 	pid, err := fork()
 	if err != nil {
 		return nil, err
 	}
-	c := &Child{pid: pid, done: make(chan struct{}), whole: true}
+	c := &Child{pid: pid, done: make(chan struct{}), whole: whole}
+	r.mu.Lock()
 	r.known[pid] = c
+	r.mu.Unlock()
 	return c, nil
 }
 
 // Fork starts a program as a child of this process; see Forker for children
 // that need more.
 func (r *Reaper) Fork(path string, args []string, attr *syscall.ProcAttr) (*Child, error) {
-	return r.start(func() (int, error) { return syscall.ForkExec(path, args, attr) })
+	return r.start(true, func() (int, error) { return syscall.ForkExec(path, args, attr) })
 }
 
 func reap(pid int) cgi.Ending {

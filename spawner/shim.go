@@ -19,6 +19,15 @@ type Identity struct {
 	Groups   []int
 }
 
+// Credential is the identity in the form of the syscall package.
+func (id *Identity) Credential() *syscall.Credential {
+	c := &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID)}
+	for _, g := range id.Groups {
+		c.Groups = append(c.Groups, uint32(g))
+	}
+	return c
+}
+
 // shimSpec is what the shim has to do before it executes the program.
 type shimSpec struct {
 	Path    string

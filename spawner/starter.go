@@ -12,52 +12,137 @@ import (
 	"sluice/cgi"
 )
 
-// Scripts starts CGI scripts as children of this process, with its identity.
-// It implements cgi.Starter. The zero value is ready. The first start marks all
-// descriptors of this process as not to be inherited, whoever opened them.
+// Scripts starts CGI scripts as children of this process, and ends those that
+// are left. The zero value is ready. The first start marks all descriptors of
+// this process as not to be inherited, whoever opened them.
+//
+// Every script gets no_new_privs, so that none becomes more by a set-user-ID
+// program, and SIGKILL as its death signal: it does not outlive this process.
 type Scripts struct {
+	// Reaper is the process's, which takes the status of every child; nil where
+	// there is none.
+	Reaper *Reaper
+
 	mark    sync.Once
 	mu      sync.Mutex
-	running map[*Child]struct{}
+	running map[*Child]syscall.Signal // what each is stopped with
 	stopped bool
 	wg      sync.WaitGroup // one for each that is running or being started
+}
+
+// ScriptOptions are what the scripts of one app have in common.
+type ScriptOptions struct {
+	Umask int // file mode creation mask
+	// Rlimits are set right after the start: the first instructions of a script
+	// run without them, since Go has no hook between fork and exec. A script
+	// that they cannot be set for is killed.
+	Rlimits Rlimits
+	As      *Identity      // nil: as this process
+	Stop    syscall.Signal // what Scripts.Stop sends first; 0 is SIGTERM
 }
 
 // ErrStopped is a script that is not started since Stop has been called.
 var ErrStopped = errors.New("scripts are started no more")
 
-// Start starts the program in a process group of its own.
+// defaultUmask is that of scripts for which nothing else is said.
+const defaultUmask = 0o022
+
+// Start starts the program with the umask 0022 and as this process otherwise.
+// It implements cgi.Starter.
 func (s *Scripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi.Process, error) {
+	return s.With(ScriptOptions{Umask: defaultUmask}).Start(cmd, stdin, stdout, stderr)
+}
+
+// With returns the Starter of an app. Its scripts are stopped with all others.
+func (s *Scripts) With(o ScriptOptions) cgi.Starter {
+	if o.Stop == 0 {
+		o.Stop = syscall.SIGTERM
+	}
+	a := &appScripts{s: s, opt: o, attr: syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}}
+	// Who is not root may only stay who he is, with the groups that he has; any
+	// other identity fails then, at the start.
+	if o.As != nil && (os.Geteuid() == 0 || !o.As.assumed()) {
+		a.attr.Credential = o.As.Credential()
+	}
+	return a
+}
+
+// appScripts starts the scripts of one app.
+type appScripts struct {
+	s    *Scripts
+	opt  ScriptOptions
+	attr syscall.SysProcAttr
+}
+
+// Start implements cgi.Starter.
+func (a *appScripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi.Process, error) {
+	s := a.s
 	if !s.begin() {
 		return nil, ErrStopped
 	}
 	s.mark.Do(keepNoOther)
-	pid, err := syscall.ForkExec(cmd.Path, cmd.Args, &syscall.ProcAttr{
-		Dir:   cmd.Dir,
-		Env:   cmd.Env,
-		Files: []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()},
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
+	c, err := s.fork(func() (int, error) {
+		return onForkThread(a.opt.Umask, func() (int, error) {
+			return a.fork(cmd, []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()})
+		})
 	})
 	if err != nil {
 		s.wg.Done()
 		return nil, &os.PathError{Op: "exec", Path: cmd.Path, Err: err}
 	}
-	c := &Child{pid: pid, done: make(chan struct{})}
-	s.add(c)
+	s.add(c, a.opt.Stop)
 	go func() {
 		defer s.wg.Done()
-		for {
-			err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-			if err != unix.EINTR {
-				break
-			}
-		}
-		c.reap()
+		s.wait(c)
 		s.mu.Lock()
 		delete(s.running, c)
 		s.mu.Unlock()
 	}()
 	return c, nil
+}
+
+// fork starts the program and sets its limits. Without them it must not run.
+func (a *appScripts) fork(cmd cgi.Command, files []uintptr) (int, error) {
+	attr := a.attr
+	pid, err := syscall.ForkExec(cmd.Path, cmd.Args, &syscall.ProcAttr{Dir: cmd.Dir, Env: cmd.Env, Files: files, Sys: &attr})
+	if err != nil {
+		return 0, err
+	}
+	if err := a.opt.Rlimits.apply(pid); err != nil {
+		syscall.Kill(-pid, syscall.SIGKILL)
+		if a.s.Reaper == nil {
+			reap(pid)
+		}
+		return 0, err
+	}
+	return pid, nil
+}
+
+// fork makes a Child of what a function forks.
+func (s *Scripts) fork(do func() (int, error)) (*Child, error) {
+	if s.Reaper != nil {
+		return s.Reaper.start(false, do)
+	}
+	pid, err := do()
+	if err != nil {
+		return nil, err
+	}
+	return &Child{pid: pid, done: make(chan struct{})}, nil
+}
+
+// wait returns when the child has been reaped, by whoever does that.
+func (s *Scripts) wait(c *Child) {
+	if s.Reaper != nil {
+		<-c.done
+		return
+	}
+	for {
+		err := unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	c.reap()
 }
 
 // begin announces a start, unless all is over.
@@ -70,22 +155,23 @@ func (s *Scripts) begin() bool {
 	return !s.stopped
 }
 
-func (s *Scripts) add(c *Child) {
+func (s *Scripts) add(c *Child, stop syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running == nil {
-		s.running = map[*Child]struct{}{}
+		s.running = map[*Child]syscall.Signal{}
 	}
-	s.running[c] = struct{}{}
+	s.running[c] = stop
 	if s.stopped {
 		c.Signal(syscall.SIGKILL)
 	}
 }
 
-// Stop ends every script that still runs: SIGTERM, the grace, SIGKILL. It
-// returns when all have been reaped.
+// Stop ends every script that still runs: its stop signal, the grace, SIGKILL.
+// It returns when all have been reaped, and may be called again, with a shorter
+// grace.
 func (s *Scripts) Stop(grace time.Duration) {
-	left := s.signal(syscall.SIGTERM)
+	left := s.signal(0)
 	limit := time.NewTimer(grace)
 	defer limit.Stop()
 	for _, c := range left {
@@ -100,13 +186,17 @@ func (s *Scripts) Stop(grace time.Duration) {
 	s.wg.Wait() // for those whose start was under way, too
 }
 
+// signal sends a signal to all, or to each its own for 0.
 func (s *Scripts) signal(sig syscall.Signal) []*Child {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
 	var all []*Child
-	for c := range s.running {
-		c.Signal(sig)
+	for c, stop := range s.running {
+		if sig != 0 {
+			stop = sig
+		}
+		c.Signal(stop)
 		all = append(all, c)
 	}
 	return all

@@ -22,7 +22,7 @@ type Held struct{ Goroutines, Descriptors, Children int }
 
 // Now counts what this process holds.
 func Now() Held {
-	h := Held{Goroutines: runtime.NumGoroutine()}
+	h := Held{Goroutines: runtime.NumGoroutine() - permanent()}
 	fds, _ := os.ReadDir("/proc/self/fd")
 	for _, fd := range fds {
 		to, err := os.Readlink("/proc/self/fd/" + fd.Name())
@@ -36,6 +36,13 @@ func Now() Held {
 		h.Children += len(bytes.Fields(b))
 	}
 	return h
+}
+
+// permanent counts the threads that start scripts, which never end.
+func permanent() int {
+	var b bytes.Buffer
+	pprof.Lookup("goroutine").WriteTo(&b, 2)
+	return bytes.Count(b.Bytes(), []byte("created by sluice/spawner.init.func"))
 }
 
 // settleTime is how long what is being closed may take to be closed.

@@ -1,0 +1,80 @@
+package spawner
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxForkThreads is enough: a fork keeps a processor busy.
+const maxForkThreads = 4
+
+// Fork threads start scripts. A child inherits no_new_privs and the umask of the
+// thread that forks it, and its death signal is about the end of that thread; so
+// these are threads that never end, and that have a umask of their own.
+var forkThreads = sync.OnceValue(func() chan<- forkCall {
+	calls := make(chan forkCall)
+	for range min(runtime.GOMAXPROCS(0), maxForkThreads) {
+		go forkThread(calls)
+	}
+	return calls
+})
+
+// forkCall is a fork, and where its result goes.
+type forkCall struct {
+	umask int
+	fork  func() (int, error)
+	done  chan<- forked
+}
+
+type forked struct {
+	pid int
+	err error
+}
+
+// onForkThread runs a fork on one of the threads, with a umask.
+func onForkThread(umask int, fork func() (int, error)) (int, error) {
+	done := make(chan forked, 1)
+	forkThreads() <- forkCall{umask, fork, done}
+	f := <-done
+	return f.pid, f.err
+}
+
+func forkThread(calls <-chan forkCall) {
+	runtime.LockOSThread() // for good
+	private := unix.Unshare(unix.CLONE_FS) == nil
+	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	if err != nil {
+		err = fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
+	}
+	current := -1
+	for c := range calls {
+		f := forked{err: err}
+		switch {
+		case err != nil:
+		case private:
+			if c.umask != current {
+				syscall.Umask(c.umask)
+				current = c.umask
+			}
+			f.pid, f.err = c.fork()
+		default:
+			f.pid, f.err = withSharedUmask(c)
+		}
+		c.done <- f
+	}
+}
+
+var sharedUmask sync.Mutex
+
+// withSharedUmask is for where unshare(2) is forbidden (the default seccomp
+// profile of Docker): the mask is the whole process's for as long as a fork.
+func withSharedUmask(c forkCall) (int, error) {
+	sharedUmask.Lock()
+	defer sharedUmask.Unlock()
+	defer syscall.Umask(syscall.Umask(c.umask))
+	return c.fork()
+}
