@@ -164,20 +164,6 @@ func (b *board) close() {
 	b.file.Close()
 }
 
-// status is the answer to the command.
-func (m *Master) status() Result {
-	select {
-	case <-m.opened:
-	default:
-		return Result{Error: "the server is being started"}
-	}
-	st, err := m.sources().Get()
-	if err != nil {
-		m.log.Error("the status is not complete", "err", err)
-	}
-	return Result{OK: true, Status: st}
-}
-
 // sources are where the state of the server is found.
 func (m *Master) sources() status.Sources {
 	return status.Sources{Board: m.board.Snapshot, Counts: m.counts, Children: m.children, Memory: status.Resident}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,17 +52,17 @@ func boardMaster(t *testing.T, text string) *Master {
 // the master knows.
 func TestStatusOfScribbledMemory(t *testing.T) {
 	m := boardMaster(t, "")
-	if r := m.status(); r.OK || r.Error != "the server is being started" {
-		t.Errorf("while it starts: %+v", r)
-	}
-	close(m.opened)
 	m.board.Worker(1, 4711, 1, scoreboard.Running)
 	path := filepath.Join(t.TempDir(), "control.sock")
-	c, err := openControl(path, func(_ Command, conn *net.UnixConn) { reply(conn, m.status()); conn.Close() })
+	c, err := openControl(path, m.command)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.close()
+	if _, err := Ask(path, Command{Name: "status"}); err == nil || err.Error() != "the server is being started" {
+		t.Errorf("while it starts: %v", err)
+	}
+	close(m.opened)
 	size := assemble.Board(m.cfg).Bytes()
 	mem, err := mapShared(m.board.file, size)
 	if err != nil {

@@ -17,8 +17,9 @@ import (
 
 // Command is what a control client asks for: one JSON object on a line.
 type Command struct {
-	Name string `json:"command"`       // "stop" or "status"
+	Name string `json:"command"`       // one of commands
 	Now  bool   `json:"now,omitempty"` // stop: do not wait for requests
+	App  string `json:"app,omitempty"` // restart
 }
 
 // Result is the answer to a Command, on a line when it has been carried out.
@@ -26,6 +27,8 @@ type Result struct {
 	OK     bool           `json:"ok"`
 	Error  string         `json:"error,omitempty"`
 	Status *status.Status `json:"status,omitempty"`
+	// Restarted is how many children a restart has replaced, also before it failed.
+	Restarted int `json:"restarted,omitempty"`
 }
 
 // control serves the control socket. Who may connect is a matter of the
@@ -123,7 +126,7 @@ type NoServerError struct{ Path string }
 
 func (e *NoServerError) Error() string { return "no server at " + e.Path }
 
-// Ask is Send for a command whose result says more than that it went well.
+// Ask is Send for a command whose result says more than whether it went well.
 func Ask(path string, cmd Command) (*Result, error) {
 	conn, err := net.Dial("unix", path)
 	if err != nil {
@@ -141,7 +144,7 @@ func Ask(path string, cmd Command) (*Result, error) {
 		return nil, fmt.Errorf("the server at %s did not answer: %w", path, err)
 	}
 	if !r.OK {
-		return nil, errors.New(r.Error)
+		return &r, errors.New(r.Error)
 	}
 	return &r, nil
 }

@@ -260,29 +260,6 @@ func (m *Master) ask(k stopKind) {
 	}
 }
 
-// command carries out a command of the control socket.
-func (m *Master) command(c Command, conn *net.UnixConn) {
-	switch c.Name {
-	case "stop":
-	case "status":
-		reply(conn, m.status())
-		conn.Close()
-		return
-	default:
-		reply(conn, Result{Error: fmt.Sprintf("unknown command %q", c.Name)})
-		conn.Close()
-		return
-	}
-	m.mu.Lock()
-	m.waiting = append(m.waiting, conn)
-	m.mu.Unlock()
-	if c.Now {
-		m.ask(stopNow)
-	} else {
-		m.ask(stopTimely)
-	}
-}
-
 // stop stops the workers, then the children. While it does, a more urgent stop
 // may come.
 func (m *Master) stop(k stopKind) {
