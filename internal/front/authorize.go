@@ -21,7 +21,12 @@ func (h *Handler) authorize(w *response, r *http.Request, u *url.URL, t Target, 
 	}
 	a := t.Route.Authorizer
 	w.app = a.Name
-	ans, err := a.Authorize(w, &exchange.Request{HTTP: r, Meta: h.question(r, u, t), Whole: w.proto10 && !w.canReset()})
+	req := &exchange.Request{HTTP: r, Meta: h.question(r, u, t), Whole: w.proto10 && !w.canReset()}
+	if w.track != nil {
+		w.track.forApp(a)
+		req.Observer = w.track
+	}
+	ans, err := a.Authorize(w, req)
 	if err == nil && ans.Allowed {
 		w.app = ""
 	}
