@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,8 @@ type board struct {
 	file       *os.File
 	kept       bool // it is a file that others may read
 	quit       chan struct{}
+	once       sync.Once
+	keeper     sync.WaitGroup
 }
 
 // openBoard makes the memory and formats it.
@@ -127,11 +130,15 @@ func beginning(e spawner.Event) time.Time {
 // read after a crash.
 const boardPeriod = time.Second
 
-// keep copies what the master knows into a scoreboard that is a file.
+// keep copies what the master knows into a scoreboard that is a file, until
+// close.
 func (b *board) keep(s status.Sources) {
-	if !b.kept {
-		return
+	if b.kept {
+		b.keeper.Go(func() { b.copyDown(s) })
 	}
+}
+
+func (b *board) copyDown(s status.Sources) {
 	t := time.NewTicker(boardPeriod)
 	defer t.Stop()
 	for {
@@ -155,8 +162,11 @@ func (b *board) keep(s status.Sources) {
 }
 
 // close says that the server has ended. A file stays: it tells how it was.
-func (b *board) close() {
+func (b *board) close() { b.once.Do(b.end) }
+
+func (b *board) end() {
 	close(b.quit)
+	b.keeper.Wait()
 	for place := range b.places {
 		b.ClearPlace(place + 1)
 	}

@@ -152,12 +152,10 @@ func TestScoreboardFile(t *testing.T) {
 		t.Errorf("in the file: %+v", s)
 	}
 	// What the master learns from others it copies down by itself.
-	quit := make(chan struct{})
-	m.board.quit = quit
 	src := m.sources()
 	src.Counts = func(string) (spawner.Counts, bool) { return spawner.Counts{Waiting: 3}, true }
 	src.Children = func(string) ([]status.ChildInfo, bool) { return []status.ChildInfo{{Slot: 0, Requests: 8}}, true }
-	go m.board.keep(src)
+	m.board.keep(src)
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if s := read(); s.Apps[0].Queue.Waiting == 3 && s.Apps[0].Slots[0].Requests == 8 {
 			break
@@ -176,7 +174,6 @@ func TestScoreboardFile(t *testing.T) {
 		t.Errorf("what a worker wrote: %+v", s.Workers)
 	}
 	m.board.close()
-	m.board.quit = make(chan struct{}) // it is closed once more at the end
 	if s := read(); s.Ended.IsZero() || s.Workers[0].State != "gone" || s.Workers[0].Connections.Working != 0 {
 		t.Errorf("after the end: %+v", s)
 	}

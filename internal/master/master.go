@@ -151,7 +151,7 @@ func (m *Master) open() error {
 		return err
 	}
 	close(m.opened)
-	go m.board.keep(m.sources())
+	m.board.keep(m.sources())
 	return nil
 }
 
