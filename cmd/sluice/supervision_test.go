@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -22,41 +21,6 @@ func (s *site) sluice(args ...string) (string, error) {
 	cmd.Dir = s.dir
 	out, err := cmd.CombinedOutput()
 	return string(out), err
-}
-
-// serverStatus is what the tests read of sluice status --json.
-type serverStatus struct {
-	Workers []struct {
-		PID         int
-		State       string
-		Requests    int
-		Connections map[string]int
-	}
-	Apps []struct {
-		Name  string
-		Queue struct{ Waiting, Served, Refused int }
-		// Children are the live ones.
-		Children []struct {
-			PID      int
-			State    string
-			Requests int
-		}
-	}
-}
-
-func (s *site) status() serverStatus {
-	s.t.Helper()
-	cmd := exec.Command("sluice", "status", "-c", "sluice.toml", "--json")
-	cmd.Dir = s.dir
-	out, err := cmd.Output()
-	if err != nil {
-		s.t.Fatalf("status: %v\n%s", err, out)
-	}
-	var st serverStatus
-	if err := json.Unmarshal(out, &st); err != nil {
-		s.t.Fatalf("status: %v\n%s", err, out)
-	}
-	return st
 }
 
 // children are the processes of the applications.
@@ -353,7 +317,7 @@ func TestWorkersKilledUnderLoad(t *testing.T) {
 		t.Errorf("workers %v", s.workers())
 	}
 	s.loadApp(4, 500*time.Millisecond, getAndPost)
-	if q := s.status().Apps[0].Queue; q.Waiting != 0 || q.Refused != 0 {
+	if q := appOf(s.status(), "app").Queue; q.Waiting != 0 || q.Refused != 0 {
 		t.Errorf("queue %+v", q)
 	}
 }
