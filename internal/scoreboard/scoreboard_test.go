@@ -162,12 +162,19 @@ func TestTornReads(t *testing.T) {
 				}
 				n := 1 + (2*i+w)%9
 				text := strings.Repeat(string(rune('0'+n)), 8*n) // several words
-				records.Begin(Request{Slot: n, PID: n, Method: text, URL: text, Client: text, Phase: Header}).End()
+				r := records.Begin(Request{Slot: n, PID: n, Method: text, URL: text, Client: text, Phase: Header})
+				for range 100 { // or hardly any would be seen
+					r.Phase(Body, time.Time{})
+				}
+				r.End()
 			}
 		})
 	}
 	seen := 0
-	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+	for begin := time.Now(); seen < 1000 || time.Since(begin) < 300*time.Millisecond; {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatalf("only %d records were seen", seen)
+		}
 		s, err := b.Snapshot()
 		if err != nil {
 			t.Fatal(err)
@@ -182,9 +189,6 @@ func TestTornReads(t *testing.T) {
 	}
 	close(quit)
 	wg.Wait()
-	if seen == 0 {
-		t.Error("no record was seen at all")
-	}
 }
 
 // Connections are counted by many at once, and add up.
