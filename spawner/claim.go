@@ -218,7 +218,7 @@ func (l *ledger) Release(c Claim, o Outcome) {
 			s.finishing.Store(key)
 		}
 	}
-	l.judge(s, c.word, o, now)
+	l.judge(s, c.word, o)
 	at(stepOutcome)
 	if l.giveBack(s, c, now) {
 		l.notice()

@@ -3,9 +3,12 @@ package spawner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -333,6 +336,7 @@ func TestSharedStopped(t *testing.T) {
 		defer func() { cmd.Process.Kill(); cmd.Wait() }()
 		eventually(t, 10*time.Second, "it waits", func() bool { return s.owner.Counts().Waiting == 1 })
 		must(t, cmd.Process.Signal(syscall.SIGSTOP))
+		eventually(t, 10*time.Second, "it has stopped", func() bool { return stopped(cmd.Process.Pid) })
 		got := s.queue(t, t.Context(), s.workers[0])
 		begin := time.Now()
 		s.workers[1].Release(held, Answered)
@@ -364,6 +368,18 @@ func TestSharedStopped(t *testing.T) {
 			t.Errorf("%+v", n)
 		}
 	}
+}
+
+// stopped reports that every thread of a process has stopped.
+func stopped(pid int) bool {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, name := range tasks {
+		b, _ := os.ReadFile(name)
+		if !strings.Contains(string(b), ") T ") {
+			return false
+		}
+	}
+	return len(tasks) > 0
 }
 
 var oneSlot = LedgerOptions{Queue: 2, Slots: make([]SlotOptions, 1)}
