@@ -190,6 +190,8 @@ func TestSharedClearPlace(t *testing.T) {
 	s.queue(t, ctx, s.workers[0])
 	s.queue(t, ctx, s.workers[0])
 	third := s.queue(t, t.Context(), s.workers[1])
+	dead := s.workers[0].(*ledger)
+	dead.mu.Lock() // it does nothing any more
 	told := make(chan bool, 8)
 	s.owner.Watch(func() { told <- true })
 	s.owner.ClearPlace(1)
@@ -216,7 +218,8 @@ func TestSharedClearPlace(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 	end()
-	eventually(t, 5*time.Second, "the dead one's have left", func() bool { return s.workers[0].(*ledger).idleQueue() })
+	dead.mu.Unlock()
+	eventually(t, 5*time.Second, "the dead one's have left", dead.idleQueue)
 }
 
 func (l *ledger) idleQueue() bool {
