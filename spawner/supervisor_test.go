@@ -33,9 +33,12 @@ func newCrew(t *testing.T, mode string, children int, change func(*SupervisorOpt
 	c.errs = &cgi.ErrorLog{App: "app", Log: c.log.logger()}
 	o := SupervisorOptions{App: "app", Program: program(t, mode), Max: children, SocketDir: c.dir, SocketGID: -1,
 		StartTimeout: 5 * time.Second, StopSignal: syscall.SIGTERM, StopGrace: 2 * time.Second,
-		Start: forker(t).Start, Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
+		Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
 	if change != nil {
 		change(&o)
+	}
+	if o.Start == nil {
+		o.Start = forker(t).Start
 	}
 	s, err := NewSupervisor(o)
 	must(t, err)
