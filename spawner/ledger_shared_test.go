@@ -339,7 +339,7 @@ func TestSharedStopped(t *testing.T) {
 		defer func() { cmd.Process.Kill(); cmd.Wait() }()
 		eventually(t, 10*time.Second, "it waits", func() bool { return s.owner.Counts().Waiting == 1 })
 		must(t, cmd.Process.Signal(syscall.SIGSTOP))
-		eventually(t, 10*time.Second, "it has stopped", func() bool { return stopped(cmd.Process.Pid) })
+		eventually(t, 10*time.Second, "it has stopped", func() bool { return halted(cmd.Process.Pid) })
 		got := s.queue(t, t.Context(), s.workers[0])
 		begin := time.Now()
 		s.workers[1].Release(held, Answered)
@@ -373,8 +373,8 @@ func TestSharedStopped(t *testing.T) {
 	}
 }
 
-// stopped reports that every thread of a process has stopped.
-func stopped(pid int) bool {
+// halted reports that every thread of a process has stopped.
+func halted(pid int) bool {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	for _, name := range tasks {
 		b, _ := os.ReadFile(name)
