@@ -14,10 +14,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sluice/cgi"
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
-	"sluice/spawner"
 )
 
 func explainCommand() *cli.Command {
@@ -39,7 +39,7 @@ func explainCommand() *cli.Command {
 				return usageError("%v", err)
 			}
 			w, err := assemble.NewWorker(cfg, assemble.Inputs{Version: version, Log: slog.New(slog.DiscardHandler),
-				Scripts: &spawner.Scripts{}, PassFrom: os.Environ()})
+				Scripts: func(*config.App) cgi.Starter { return nil }, PassFrom: os.Environ()})
 			if err != nil {
 				return err
 			}

@@ -14,9 +14,8 @@ import (
 )
 
 // Supervisors returns the options of a supervisor for each app whose children
-// are sluice's own. Start and Event are the caller's to set. as is who the
-// children run as; nil: as this process.
-func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *slog.Logger) []spawner.SupervisorOptions {
+// are sluice's own. Start and Event are the caller's to set.
+func Supervisors(c *config.Config, sockets string, ids *Identities, log *slog.Logger) []spawner.SupervisorOptions {
 	var all []spawner.SupervisorOptions
 	for _, a := range c.Apps {
 		if a.Kind != config.KindFastCGI || len(a.Command) == 0 {
@@ -29,7 +28,8 @@ func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *sl
 				Env:     childEnv(a),
 				Dir:     a.Dir,
 				Umask:   int(a.Umask),
-				As:      as,
+				Rlimits: rlimits(a),
+				As:      ids.App(a),
 			},
 			Children:     a.Max,
 			SocketDir:    sockets,
@@ -40,8 +40,8 @@ func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *sl
 			Stderr:       errorLog(a, log).For,
 			Log:          log,
 		}
-		if as != nil {
-			o.SocketGID = as.GID
+		if ids.Workers != nil {
+			o.SocketGID = ids.Workers.GID
 		}
 		all = append(all, o)
 	}

@@ -26,6 +26,7 @@ type Target struct {
 	App            *App
 	ScriptName     string
 	ScriptFilename string
+	Folder         string // where ScriptFilename was looked for, with its slash; "" where the route names the script
 	PathInfo       string
 	DocumentRoot   string
 }
@@ -156,7 +157,7 @@ func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, 
 	case r.App == nil:
 		return s.static(r, p, rest, inside, depth), true
 	case r.Script != "":
-		return s.script(r, p, strings.TrimSuffix(p[:len(p)-len(rest)], "/"), r.Script, rest), true
+		return s.script(r, p, strings.TrimSuffix(p[:len(p)-len(rest)], "/"), "", r.Script, rest), true
 	case r.Dir != "":
 		return s.walk(r, p, r.Dir, strings.TrimSuffix(r.Prefix, "/"), rest), true
 	case r.App.Scripts:
@@ -182,7 +183,7 @@ func (s *Site) byEnding(r *Route, p, rest string) (Target, bool) {
 	for head, info := range heads(rest) {
 		if strings.HasSuffix(head, r.Ending) && len(path.Base(head)) > len(r.Ending) {
 			if r.App.ScriptRoot != "" || s.regular(dir, head) {
-				return s.script(r, p, base+head, dir+head, info), true
+				return s.script(r, p, base+head, dir+"/", dir+head, info), true
 			}
 		}
 	}
@@ -227,7 +228,7 @@ func (s *Site) walk(r *Route, p, dir, base, rest string) Target {
 		case err != nil:
 			return refuse(http.StatusNotFound, "no file "+dir+head)
 		case fi.Mode().IsRegular():
-			return s.script(r, p, base+head, dir+head, info)
+			return s.script(r, p, base+head, dir+"/", dir+head, info)
 		case !fi.IsDir():
 			return refuse(http.StatusForbidden, dir+head+" is not a regular file")
 		}
@@ -235,11 +236,11 @@ func (s *Site) walk(r *Route, p, dir, base, rest string) Target {
 	return refuse(http.StatusForbidden, "a folder of scripts")
 }
 
-func (s *Site) script(r *Route, p, name, file, info string) Target {
-	if s.HideDotfiles && hidden(name) {
+func (s *Site) script(r *Route, p, name, folder, file, info string) Target {
+	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
-	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, PathInfo: info, DocumentRoot: s.Root}
+	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, Folder: folder, PathInfo: info, DocumentRoot: s.Root}
 	if sr := r.App.ScriptRoot; sr != "" {
 		t.DocumentRoot = sr
 		if rel, ok := strings.CutPrefix(file, s.Root+"/"); ok {
@@ -255,7 +256,7 @@ func (s *Site) virtual(r *Route, p, rest string) Target {
 	if r.Exact {
 		name = r.Prefix
 	}
-	return s.script(r, p, name, s.Root+name, rest)
+	return s.script(r, p, name, "", s.Root+name, rest)
 }
 
 // static is a route that serves files.
@@ -275,7 +276,7 @@ func (s *Site) static(r *Route, p, rest string, inside bool, depth int) Target {
 // files looks a path up among files: name below root. depth says what an index
 // may be: above 0, whatever its path reaches; otherwise a file.
 func (s *Site) files(r *Route, p, root, name string, inside bool, depth int) Target {
-	if s.HideDotfiles && hidden(name) {
+	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	if root == "" {
@@ -323,7 +324,7 @@ func (s *Site) index(r *Route, p, root, name string, inside bool, depth int) (Ta
 // file is a static file, unless it is a script: whatever the spelling, the
 // source of one is never sent.
 func (s *Site) file(r *Route, p, root, name string) Target {
-	if s.HideDotfiles && hidden(name) {
+	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	if s.sources.has(r, root, root+name) {

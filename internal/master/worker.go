@@ -9,12 +9,16 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sluice/cgi"
 	"sluice/internal/assemble"
+	"sluice/internal/config"
 	"sluice/internal/front"
 	"sluice/spawner"
 )
@@ -51,7 +55,8 @@ type worker struct {
 	asm   *assemble.Worker
 
 	scripts spawner.Scripts
-	grace   time.Duration // of the scripts that run when the worker ends
+	remote  *remoteScripts // nil: there are none
+	grace   time.Duration  // of the scripts that run when the worker ends
 	done    chan struct{}
 }
 
@@ -128,13 +133,25 @@ func (w *worker) start(s *setup) error {
 		access = f
 	}
 	w.log = NewLog(errlog, s.Config.Log.Level)
+	for _, f := range files[fileScripts] {
+		conn, err := packetConn(f)
+		if err != nil {
+			return err
+		}
+		w.remote = newRemoteScripts(conn)
+	}
 	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
-		Version:  s.Version,
-		Log:      w.log,
-		Access:   access,
-		Sockets:  s.Sockets,
-		Report:   w.report,
-		Scripts:  &w.scripts,
+		Version: s.Version,
+		Log:     w.log,
+		Access:  access,
+		Sockets: s.Sockets,
+		Report:  w.report,
+		Scripts: func(a *config.App) cgi.Starter {
+			if slices.Contains(s.Apart, a.Name) {
+				return w.remote.For(a)
+			}
+			return w.scripts.With(assemble.ScriptOptions(a, nil))
+		},
 		PassFrom: os.Environ(),
 	})
 	if err != nil {
@@ -195,7 +212,13 @@ func (w *worker) stop(timeout time.Duration) {
 			w.log.Warn("requests were cut off by the stop", "err", err)
 		}
 	}
-	w.scripts.Stop(w.scriptGrace(timeout, time.Since(begin)))
+	grace := w.scriptGrace(timeout, time.Since(begin))
+	var all sync.WaitGroup
+	all.Go(func() { w.scripts.Stop(grace) })
+	if w.remote != nil {
+		all.Go(func() { w.remote.Stop(grace) })
+	}
+	all.Wait()
 	os.Exit(0)
 }
 
