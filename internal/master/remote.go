@@ -84,7 +84,7 @@ func (a *remoteApp) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi.
 		return fail(err)
 	}
 	if err := <-p.started; err != nil {
-		return fail(err)
+		return nil, err
 	}
 	return p, nil
 }
