@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git curl strace procps gcc libc6-dev
 BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap wrk
 
-.PHONY: build demo test check bench fuzz clean
+.PHONY: build demo test check bench faults fuzz clean
 
 build: bin/sluice
 
@@ -33,6 +33,11 @@ test: check
 bench:
 	@.ci/install $(BENCH_PACKAGES)
 	$(GO) run ./internal/bench -markdown docs/bench.md $(BENCH_ARGS)
+
+# What clients see when children are killed, recycled, restarted: docs/faults.md.
+faults:
+	@.ci/install $(BENCH_PACKAGES)
+	$(GO) run ./internal/bench -faults -duration 10s -markdown docs/faults.md $(BENCH_ARGS)
 
 # Each fuzz target for FUZZTIME.
 fuzz:

@@ -7,8 +7,8 @@ import (
 )
 
 // ErrorLog writes what the children of one app print to their standard error
-// to the log: by lines, with the app's name and the child's pid, and no more
-// than Lines of them in Per. What is left out is counted, and said at the end
+// to the log: by lines, with the app's name and the child's pid or address, and
+// no more than Lines of them in Per. What is left out is counted, and said at the end
 // of that time.
 type ErrorLog struct {
 	App   string
@@ -22,16 +22,19 @@ type ErrorLog struct {
 }
 
 // For returns the cutter for one child.
-func (e *ErrorLog) For(pid int) *Lines {
-	return &Lines{Emit: func(line []byte) { e.line(pid, line) }}
-}
+func (e *ErrorLog) For(pid int) *Lines { return e.lines(slog.Int("pid", pid)) }
 
-func (e *ErrorLog) line(pid int, line []byte) {
-	ok, left := e.admit(time.Now())
-	e.leftOut(left)
-	if ok {
-		e.Log.Warn("stderr", "app", e.App, "pid", pid, "line", string(line))
-	}
+// At returns the cutter for a program elsewhere, whose pid nobody knows.
+func (e *ErrorLog) At(address string) *Lines { return e.lines(slog.String("address", address)) }
+
+func (e *ErrorLog) lines(child slog.Attr) *Lines {
+	return &Lines{Emit: func(line []byte) {
+		ok, left := e.admit(time.Now())
+		e.leftOut(left)
+		if ok {
+			e.Log.Warn("stderr", "app", e.App, child, "line", string(line))
+		}
+	}}
 }
 
 func (e *ErrorLog) leftOut(n int) {

@@ -62,6 +62,18 @@ func TestErrorLogLines(t *testing.T) {
 
 // TestErrorLogRate: no more lines than Lines in Per, for all children of the
 // app together, and the rest is counted.
+// A program elsewhere has an address and no pid; the rate is the app's.
+func TestErrorLogAddress(t *testing.T) {
+	e, logged := logOf(2, time.Hour)
+	e.At("unix:/run/x.sock").Write([]byte("one\n"))
+	e.For(7).Write([]byte("two\n"))
+	e.At("10.0.0.1:9000").Write([]byte("three\n"))
+	want := "msg=stderr app=shop address=unix:/run/x.sock line=one\n" + stderrLine(7, "two")
+	if got := logged(); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
 func TestErrorLogRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, logged := logOf(2, time.Second)

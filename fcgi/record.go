@@ -32,21 +32,23 @@ func (r Role) String() string {
 type recordType uint8
 
 const (
-	typeBegin   recordType = 1
-	typeAbort   recordType = 2
-	typeEnd     recordType = 3
-	typeParams  recordType = 4
-	typeStdin   recordType = 5
-	typeStdout  recordType = 6
-	typeStderr  recordType = 7
-	typeData    recordType = 8
-	typeUnknown recordType = 11
+	typeBegin           recordType = 1
+	typeAbort           recordType = 2
+	typeEnd             recordType = 3
+	typeParams          recordType = 4
+	typeStdin           recordType = 5
+	typeStdout          recordType = 6
+	typeStderr          recordType = 7
+	typeData            recordType = 8
+	typeGetValues       recordType = 9
+	typeGetValuesResult recordType = 10
+	typeUnknown         recordType = 11
 )
 
 func (t recordType) String() string {
 	names := map[recordType]string{typeBegin: "BEGIN_REQUEST", typeAbort: "ABORT_REQUEST", typeEnd: "END_REQUEST",
 		typeParams: "PARAMS", typeStdin: "STDIN", typeStdout: "STDOUT", typeStderr: "STDERR", typeData: "DATA",
-		typeUnknown: "UNKNOWN_TYPE"}
+		typeGetValues: "GET_VALUES", typeGetValuesResult: "GET_VALUES_RESULT", typeUnknown: "UNKNOWN_TYPE"}
 	if n, ok := names[t]; ok {
 		return n
 	}
@@ -61,6 +63,8 @@ const (
 	maxContent = 65528
 	// requestID is the id of every request: a connection carries one at a time.
 	requestID = 1
+	// managementID is the id of a record that belongs to no request.
+	managementID = 0
 
 	flagKeepConn = 1
 )

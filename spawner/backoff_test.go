@@ -44,12 +44,14 @@ func (f *fakeStart) start(_ Program, _, output *os.File) (*Child, error) {
 	return c, nil
 }
 
-func (c *Child) fakeEnd() {
+func (c *Child) fakeEnd() { c.fakeEndAs(cgi.Ending{Status: 1}) }
+
+func (c *Child) fakeEndAs(e cgi.Ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.reaped {
 		c.reaped = true
-		c.end = cgi.Ending{Status: 1}
+		c.end = e
 		close(c.done)
 	}
 }
@@ -94,7 +96,8 @@ func (e *events) states() (s string) {
 
 func fakeSupervisor(t *testing.T, f *fakeStart, ev *events, log *logText) *Supervisor {
 	t.Helper()
-	s, err := NewSupervisor(SupervisorOptions{App: "app", Children: 1, SocketDir: t.TempDir(), SocketGID: -1,
+	s, err := NewSupervisor(SupervisorOptions{App: "app", Max: 1, SocketDir: t.TempDir(), SocketGID: -1,
+		Ledger:       NewLedger(LedgerOptions{Slots: make([]SlotOptions, 1)}),
 		StartTimeout: 10 * time.Second, StopGrace: time.Second, Start: f.start, Event: ev.add, Stderr: noLines, Log: log.logger()})
 	must(t, err)
 	return s
@@ -175,8 +178,10 @@ func TestBackoffOfWhatDies(t *testing.T) {
 	}
 }
 
+// answered has a request answered that the child had.
+func answered(s *Supervisor) { s.opt.Ledger.Release(Claim{}, Answered) }
+
 func TestRestartAtOnce(t *testing.T) {
-	answered := func(s *Supervisor, c *Child) { s.Report(Report{App: "app", PID: c.pid, Answered: true}) }
 	cases := []struct {
 		name    string
 		do      func(s *Supervisor, f *fakeStart)
@@ -184,31 +189,26 @@ func TestRestartAtOnce(t *testing.T) {
 		backoff bool          // the state was shown
 	}{
 		{"after it answered", func(s *Supervisor, f *fakeStart) {
-			answered(s, f.child(0))
+			answered(s)
 			synctest.Wait()
 			f.child(0).fakeEnd()
 		}, 0, false},
 		{"the word comes a little behind the end", func(s *Supervisor, f *fakeStart) {
 			f.child(0).fakeEnd()
 			time.Sleep(10 * time.Millisecond)
-			answered(s, f.child(0))
+			answered(s)
 		}, 10 * time.Millisecond, false},
 		{"the word comes during the back-off", func(s *Supervisor, f *fakeStart) {
 			f.child(0).fakeEnd()
 			time.Sleep(60 * time.Millisecond)
-			answered(s, f.child(0))
+			answered(s)
 		}, 60 * time.Millisecond, true},
-		{"another's word", func(s *Supervisor, f *fakeStart) {
-			s.Report(Report{App: "app", PID: 5, Answered: true})
-			synctest.Wait()
-			f.child(0).fakeEnd()
-		}, 120 * time.Millisecond, true},
 		{"idle for long", func(s *Supervisor, f *fakeStart) {
 			time.Sleep(readyProof)
 			f.child(0).fakeEnd()
 		}, 0, false},
 		{"out of range", func(s *Supervisor, f *fakeStart) {
-			s.Report(Report{App: "app", Slot: 7, PID: f.child(0).pid, Answered: true})
+			s.Report(Report{App: "app", Slot: 7, PID: f.child(0).pid, Replace: "why"})
 			f.child(0).fakeEnd()
 		}, 120 * time.Millisecond, true},
 	}
@@ -252,7 +252,7 @@ func TestBackoffResets(t *testing.T) {
 	good := map[int]bool{3: true, 4: true}
 	f.onNext = func(c *Child) {
 		if good[len(f.times)] {
-			time.AfterFunc(220*time.Millisecond, func() { s.Load().Report(Report{PID: c.pid, Answered: true}) })
+			time.AfterFunc(220*time.Millisecond, func() { answered(s.Load()) })
 		}
 	}
 	runFake(t, f, func(sup *Supervisor, _ *events) {

@@ -17,6 +17,7 @@ type Program struct {
 	Dir     string    // "" is the program's folder
 	Umask   int       // file mode creation mask
 	Rlimits Rlimits   // resource limits
+	Cgroup  string    // folder of the control group that it begins in; "": this process's
 	As      *Identity // nil: as this process
 }
 
@@ -61,7 +62,7 @@ func (f *Forker) Start(p Program, listen, output *os.File) (*Child, error) {
 	if dir == "" {
 		dir = filepath.Dir(path)
 	}
-	spec := shimSpec{Path: path, Args: p.Command, Dir: dir, Umask: p.Umask, Rlimits: p.Rlimits, Parent: os.Getpid(), As: p.As}
+	spec := shimSpec{Path: path, Args: p.Command, Dir: dir, Umask: p.Umask, Rlimits: p.Rlimits, Cgroup: p.Cgroup, Parent: os.Getpid(), As: p.As}
 	env, err := spec.environment(p.Env)
 	if err != nil {
 		return nil, err

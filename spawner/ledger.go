@@ -20,17 +20,63 @@ type Ledger interface {
 	Claim(ctx context.Context, w Want) (Claim, error)
 	// Release gives a claim back.
 	Release(Claim, Outcome)
-	// Set writes down what became of the child of a slot. It is the owner's.
+	// Set writes down what became of the child of a slot. It is the owner's:
+	// in a worker's Ledger it does nothing.
 	Set(slot int, s State, pid int)
 	// Use says what a slot has been used for.
 	Use(slot int) Use
 	// Watch has f called, from any goroutine, when there is something for the
-	// owner to look at: requests want more children than are free, a child
-	// that is retiring has become idle, or one has had its MaxRequests. Calls
-	// may be joined. f must not block, and may not call the Ledger.
+	// owner to look at: a slot is Dormant and a request waits or fewer than
+	// Spare are free, a child that is retiring has become idle, one has had
+	// its MaxRequests, one that is BackingOff had answered after all, or a
+	// worker's place was cleared. Calls may be joined. f
+	// must not block, and may not call the Ledger.
 	Watch(f func())
 	// Counts is for the status: a moment's view.
 	Counts() Counts
+}
+
+// Shared is a Ledger in memory that several processes have.
+type Shared interface {
+	Ledger
+	Clearer
+	// Wake looks what the bell of this place may have rung for: it gives free
+	// children to the requests that wait here, and tells the owner's watcher.
+	Wake()
+}
+
+// Clearer takes back what a worker held.
+type Clearer interface {
+	// ClearPlace frees what the worker at a place held and its places in the
+	// queue. It has ended; the children that it had count as finishing. It is the
+	// owner's.
+	ClearPlace(place int)
+}
+
+// LedgerOptions are the bounds of a Ledger. All who share one have the same.
+type LedgerOptions struct {
+	Queue        int           // requests that may wait, in all processes together
+	QueueTimeout time.Duration // how long one may; 0 is no bound
+	Slots        []SlotOptions
+	Balance      Balance
+	// MaxRequests is how many requests one process gets; 0 is no limit. It is
+	// exact: the process is never given another. It means nothing for a program
+	// elsewhere.
+	MaxRequests int
+	// Spare is how many ready children without a request are wanted: when there
+	// are fewer, Watch is told.
+	Spare int
+	// MaxFails is how many failures within FailTimeout take a slot out for
+	// FailTimeout; then one request finds out how it is. 0: none ever; more than
+	// 1024 count as 1024. When all are out, all are in.
+	MaxFails    int
+	FailTimeout time.Duration
+}
+
+// SlotOptions say what one slot can take.
+type SlotOptions struct {
+	Connections int // requests at once; 0 is 1
+	Weight      int // a slot of weight 2 gets twice as many; 0 is 1
 }
 
 // Want says which child a request would like.
@@ -44,6 +90,7 @@ var Anyone = Want{Avoid: -1}
 
 // Use is what a slot has been used for.
 type Use struct {
+	State    State
 	Claims   int           // requests it has now
 	Requests uint64        // of the process that it has now
 	Heard    time.Duration // when its last complete answer came, by Now; 0: none yet
@@ -54,6 +101,10 @@ type Use struct {
 type Claim struct {
 	Slot int
 	PID  int // the process when the claim was made; 0 for a program elsewhere
+
+	cell int    // of the slot, and
+	word uint64 // what stands in it; 0: any cell of this place will do
+	key  uint64 // of the process: see slotWords.state
 }
 
 // Outcome is how the request of a claim went, as far as it concerns the child.
@@ -93,6 +144,7 @@ type ChildCounts struct {
 	Claims    int // requests it has now
 	Requests  uint64
 	Finishing bool
+	Down      bool // out after MaxFails failures, or being tried again
 }
 
 // Balance is how a Ledger chooses among slots that are free.
@@ -106,7 +158,8 @@ const (
 	BalanceRecent Balance = iota
 	// BalanceLeastConn takes the least loaded, and of several each in turn.
 	BalanceLeastConn
-	// BalanceRoundRobin takes each in turn.
+	// BalanceRoundRobin takes each in turn; one of more weight comes more often,
+	// not several times in a row.
 	BalanceRoundRobin
 	// BalanceHash takes the one that the key belongs to; one that is full or
 	// down hands on only its own keys.

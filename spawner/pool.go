@@ -15,8 +15,14 @@ type PoolOptions struct {
 	App     string
 	Ledger  Ledger
 	Targets []Target // one per slot of the ledger
-	// ConnectTimeout bounds one connect; 0 is no bound.
+	// ConnectTimeout bounds one connect, the look-up of the target's name
+	// included; 0 is no bound.
 	ConnectTimeout time.Duration
+	// LookUp finds the addresses of a target's name; nil: the system's way.
+	LookUp LookUp
+	// Began, if set, is called in a goroutine of its own when the supervisor
+	// says for the first time that a child is ready.
+	Began func()
 	// KeepAlive keeps connections for further requests. It must be off where
 	// anybody else can want the same child: a kept connection pins it.
 	KeepAlive bool
@@ -33,23 +39,24 @@ type Target struct {
 // Pool lends out the children of one app.
 type Pool struct {
 	opt    PoolOptions
+	names  resolver
+	began  sync.Once
 	mu     sync.Mutex
 	slots  []poolSlot
 	closed bool // keeps no more connections
 }
 
 type poolSlot struct {
-	idle     []net.Conn
-	leases   map[*Lease]struct{}
-	pid      int   // of the child that the supervisor named last
-	down     bool  // it has been given up, and has no successor yet
-	answered int   // pid that has been reported as having answered
-	heard    int64 // when the last complete answer came, as Event.Began
+	idle   []net.Conn
+	leases map[*Lease]struct{}
 }
 
 // NewPool returns a Pool.
 func NewPool(o PoolOptions) *Pool {
 	p := &Pool{opt: o, slots: make([]poolSlot, len(o.Targets))}
+	if p.names.look = o.LookUp; o.LookUp == nil {
+		p.names.look = systemLookUp
+	}
 	for i := range p.slots {
 		p.slots[i].leases = map[*Lease]struct{}{}
 	}
@@ -72,11 +79,12 @@ func (p *Pool) Lease(ctx context.Context, w Want) (*Lease, error) {
 	}
 	l := &Lease{pool: p, claim: c}
 	p.mu.Lock()
-	s := &p.slots[c.Slot]
-	s.leases[l] = struct{}{}
-	// The claim may be older than the word that the child is gone.
-	l.lost.Store(s.down)
+	p.slots[c.Slot].leases[l] = struct{}{}
 	p.mu.Unlock()
+	// The claim may be older than the word that the child is gone.
+	if p.opt.Ledger.Use(c.Slot).State.givenUp() {
+		l.lost.Store(true)
+	}
 	return l, nil
 }
 
@@ -116,9 +124,7 @@ func (l *Lease) Conn(ctx context.Context, repeatable bool) (net.Conn, error) {
 		}
 		c.Close()
 	}
-	t := l.Target()
-	d := net.Dialer{Timeout: l.pool.opt.ConnectTimeout, KeepAlive: -1}
-	c, err := d.DialContext(ctx, t.Network, t.Address)
+	c, err := l.pool.dial(ctx, l.Target())
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +182,6 @@ func alive(c net.Conn) bool {
 // Answered.
 func (l *Lease) Release(o Outcome, keep net.Conn) {
 	p := l.pool
-	first := false
 	p.mu.Lock()
 	s := &p.slots[l.claim.Slot]
 	delete(s.leases, l)
@@ -189,20 +194,7 @@ func (l *Lease) Release(o Outcome, keep net.Conn) {
 			s.idle = append(s.idle, keep)
 		}
 	}
-	pid := l.claim.PID
-	if pid != 0 && s.pid != 0 {
-		pid = s.pid // the successor of a child that died in between
-	}
-	if o == Answered {
-		s.heard = time.Now().UnixNano()
-		if pid != 0 && s.answered != pid {
-			s.answered, first = pid, true
-		}
-	}
 	p.mu.Unlock()
-	if first {
-		p.report(Report{Slot: l.claim.Slot, PID: pid, Answered: true})
-	}
 	p.opt.Ledger.Release(l.claim, o)
 }
 
@@ -220,9 +212,8 @@ func (p *Pool) report(r Report) {
 	}
 }
 
-// Apply takes the supervisor's word. When a child is given up, the requests
-// that wait in its backlog are interrupted, and those that wait in the queue
-// are told when no other is left.
+// Apply takes the supervisor's word, which stands in the ledger already. When a child is given up, the requests that wait in its backlog
+// are interrupted; a word that is older than its successor is not obeyed.
 func (p *Pool) Apply(e Event) {
 	if e.Slot < 0 || e.Slot >= len(p.slots) {
 		return
@@ -235,23 +226,19 @@ func (p *Pool) Apply(e Event) {
 		}
 		s.idle = nil
 	}
-	// A fast one has answered before the word came that it was started.
-	first := e.PID != 0 && e.PID != s.pid && e.PID != s.answered && e.Began != 0 && s.heard > e.Began
-	if first {
-		s.answered = e.PID
-	}
-	s.pid, s.down = e.PID, e.State == BackingOff || e.State == Absent
-	if s.down {
+	if e.State.givenUp() && p.opt.Ledger.Use(e.Slot).State.givenUp() {
 		for l := range s.leases {
 			l.giveUp()
 		}
 	}
 	p.mu.Unlock()
-	p.opt.Ledger.Set(e.Slot, e.State, e.PID)
-	if first {
-		p.report(Report{Slot: e.Slot, PID: e.PID, Answered: true})
+	if e.State == Ready && p.opt.Began != nil {
+		p.began.Do(func() { go p.opt.Began() })
 	}
 }
+
+// Slots is how many children, or addresses, the pool has.
+func (p *Pool) Slots() int { return len(p.slots) }
 
 // giveUp interrupts a request that waits for a child which is gone. Where the
 // child had accepted the connection its end is there to be read, behind what

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,7 +39,8 @@ type shimSpec struct {
 	Dir     string
 	Umask   int
 	Rlimits Rlimits
-	Parent  int // who has to be alive still
+	Cgroup  string // folder of the control group to join; "" for none
+	Parent  int    // who has to be alive still
 	As      *Identity
 }
 
@@ -54,9 +56,9 @@ const shimStatus = 3
 // all in main, from the main thread.
 //
 // Go has no hook between fork and exec. So a child is first this program
-// again, which sets its umask, identity, death signal and no_new_privs, and
-// then executes what was asked for. An identity that cannot be taken on is
-// fatal for the child.
+// again, which sets its control group, umask, identity, death signal,
+// no_new_privs and limits, and then executes what was asked for. An identity
+// that cannot be taken on is fatal for the child, and so is a limit.
 func RunShim() {
 	text, ok := os.LookupEnv(shimVariable)
 	if !ok {
@@ -111,6 +113,9 @@ func (s *shimSpec) exec() error {
 			env = append(env, e)
 		}
 	}
+	if err := s.limit(); err != nil {
+		return err
+	}
 	err := syscall.Exec(s.Path, s.Args, env)
 	if err == syscall.ENOEXEC {
 		return &ExecError{fmt.Sprintf("exec %s: no interpreter: neither a program for this machine nor a script that begins with #!", s.Path),
@@ -120,10 +125,13 @@ func (s *shimSpec) exec() error {
 }
 
 func (s *shimSpec) prepare() error {
+	if s.Cgroup != "" {
+		if err := joinCgroup(s.Cgroup); err != nil {
+			return err
+		}
+	}
 	syscall.Umask(s.Umask)
-	// Before the change of identity: only root may raise a limit. The number of
-	// processes counts for the user that the child becomes, at its next fork.
-	if err := s.Rlimits.apply(0); err != nil {
+	if err := s.Rlimits.permit(); err != nil {
 		return err
 	}
 	if s.As != nil {
@@ -143,6 +151,16 @@ func (s *shimSpec) prepare() error {
 	}
 	keepNoOther()
 	return os.Chdir(s.Dir)
+}
+
+// limit sets the limits, at the last moment: before it, RLIMIT_NPROC would make
+// exec fail (execve(2), EAGAIN) where the threads of this runtime, which became
+// the child's user with it, are too many; and RLIMIT_AS is less than what this
+// runtime has reserved. It can have no more from then on, so it must not begin
+// to collect garbage, which may take a new thread.
+func (s *shimSpec) limit() error {
+	debug.SetGCPercent(-1)
+	return s.Rlimits.apply(0)
 }
 
 // keepNoOther keeps every descriptor beyond the standard ones from the programs

@@ -57,3 +57,44 @@ func BindChild(path string, gid int) (*os.File, error) {
 func SocketPath(dir, app string, slot int) string {
 	return filepath.Join(dir, fmt.Sprintf("%s.%d", app, slot))
 }
+
+// privateSocket is the socket of one slot. Whoever binds the path anew, for a
+// successor of this supervisor, has another.
+type privateSocket struct {
+	*os.File
+	bound os.FileInfo
+}
+
+func bindPrivate(path string, gid int) (*privateSocket, error) {
+	f, err := BindChild(path, gid)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := os.Lstat(path)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &privateSocket{f, fi}, nil
+}
+
+// remove closes the socket, and takes its name away if it still is its own.
+func (p *privateSocket) remove() {
+	p.Close()
+	if fi, err := os.Lstat(p.Name()); err == nil && os.SameFile(fi, p.bound) {
+		os.Remove(p.Name())
+	}
+}
+
+// isShut reports whether somebody has shut a listening socket down, for all who
+// have it: a unix socket refuses from then on and says that its reader is gone,
+// one of TCP listens no more.
+func isShut(f *os.File) bool {
+	fd := int(f.Fd())
+	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listens == 0 {
+		return true
+	}
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP) != 0
+}

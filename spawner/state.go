@@ -40,9 +40,14 @@ func (s State) String() string {
 // that is starting has its socket already, so the request waits there.
 func (s State) leasable() bool { return s == Starting || s == Ready }
 
+// givenUp reports that there is no process, and none to come before something
+// else happens.
+func (s State) givenUp() bool { return s == Absent || s == BackingOff }
+
 // hopeful reports whether a child in this state is worth waiting for: one that
-// ends in order has a successor, or becomes Absent.
-func (s State) hopeful() bool { return s != Absent && s != BackingOff }
+// ends in order has a successor, or becomes Absent. Of one that is Dormant see
+// ledger.hope.
+func (s State) hopeful() bool { return s.leasable() || s == Retiring || s == Stopping }
 
 // Event is what became of a child: the supervisor's word to the pools.
 type Event struct {
@@ -50,7 +55,7 @@ type Event struct {
 	Slot  int    `json:"slot"`
 	State State  `json:"state"`
 	PID   int    `json:"pid,omitempty"`
-	Began int64  `json:"began,omitempty"` // when it was started, in nanoseconds of Unix time
+	Began int64  `json:"began,omitempty"` // when the process was started, in nanoseconds of Unix time
 }
 
 // Report is what a request saw of a child: a pool's word to the supervisor.
@@ -58,9 +63,6 @@ type Report struct {
 	App  string `json:"app"`
 	Slot int    `json:"slot"`
 	PID  int    `json:"pid"`
-	// Answered: the child has given its first complete answer, so its death
-	// is no reason to hold its successor back.
-	Answered bool `json:"answered,omitempty"`
 	// Replace: the child is silent, and has to be stopped and started anew.
 	Replace string `json:"replace,omitempty"` // why
 }

@@ -31,9 +31,10 @@ func newCrew(t *testing.T, mode string, children int, change func(*SupervisorOpt
 	t.Helper()
 	c := &crew{t: t, dir: t.TempDir()}
 	c.errs = &cgi.ErrorLog{App: "app", Log: c.log.logger()}
-	o := SupervisorOptions{App: "app", Program: program(t, mode), Children: children, SocketDir: c.dir, SocketGID: -1,
+	o := SupervisorOptions{App: "app", Program: program(t, mode), Max: children, SocketDir: c.dir, SocketGID: -1,
 		StartTimeout: 5 * time.Second, StopSignal: syscall.SIGTERM, StopGrace: 2 * time.Second,
-		Start: forker(t).Start, Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
+		Ledger: NewLedger(LedgerOptions{Queue: 8, Slots: make([]SlotOptions, children)}),
+		Start:  forker(t).Start, Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
 	if change != nil {
 		change(&o)
 	}
@@ -91,7 +92,7 @@ func TestSupervisorLife(t *testing.T) {
 		if fi.Mode().Perm() != 0o660 || fi.Mode()&os.ModeSocket == 0 {
 			t.Errorf("mode %v", fi.Mode())
 		}
-		if fl, err := unix.FcntlInt(c.slots[i].listen.Fd(), unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK != 0 {
+		if fl, err := unix.FcntlInt(c.slots[i].socket.Fd(), unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK != 0 {
 			t.Errorf("the socket does not block: %#x, %v", fl, err)
 		}
 	}
@@ -168,8 +169,9 @@ func TestKilledIdle(t *testing.T) {
 	must(t, c.Start())
 	old, err := c.ask(0)
 	must(t, err)
-	c.Report(Report{Slot: 0, PID: old, Answered: true})
-	time.Sleep(10 * time.Millisecond)
+	cl, err := c.opt.Ledger.Claim(t.Context(), Anyone)
+	must(t, err)
+	c.opt.Ledger.Release(cl, Answered)
 	syscall.Kill(old, syscall.SIGKILL)
 	eventually(t, time.Second, "it is dead", func() bool { return gone(old) }) // it may take one more while it dies
 	for range 5 {
@@ -191,7 +193,7 @@ func TestOneRequestEach(t *testing.T) {
 	must(t, c.Start())
 	pool := NewPool(PoolOptions{App: "app", Report: c.Report,
 		Targets: []Target{{"unix", SocketPath(c.dir, "app", 0)}},
-		Ledger:  NewLedger(LedgerOptions{Queue: 1, Slots: make([]SlotOptions, 1)})})
+		Ledger:  c.opt.Ledger})
 	events := make(chan struct{})
 	go func() { // as the worker hears of them
 		defer close(events)
@@ -307,7 +309,7 @@ func TestBindChild(t *testing.T) {
 	if _, err := BindChild(long, -1); err == nil || !strings.Contains(err.Error(), "108 bytes") {
 		t.Errorf("too long: %v", err)
 	}
-	if _, err := NewSupervisor(SupervisorOptions{App: "x", Children: 3, SocketDir: dir + "/none"}); err == nil {
+	if _, err := NewSupervisor(SupervisorOptions{App: "x", Max: 3, SocketDir: dir + "/none"}); err == nil {
 		t.Error("a folder that does not exist")
 	}
 	path := long[:len(long)-1]

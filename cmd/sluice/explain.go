@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"sluice/cgi"
+	"sluice/fcgi"
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
@@ -39,6 +40,7 @@ func explainCommand() *cli.Command {
 				return usageError("%v", err)
 			}
 			w, err := assemble.NewWorker(cfg, assemble.Inputs{Version: version, Log: slog.New(slog.DiscardHandler),
+				Ledger:  assemble.LocalLedgers(cfg),
 				Scripts: func(*config.App) cgi.Starter { return nil }, PassFrom: os.Environ()})
 			if err != nil {
 				return err
@@ -96,6 +98,9 @@ func explain(out io.Writer, h *front.Handler, r *http.Request) {
 	} else {
 		line("route", "none")
 	}
+	if t.Route != nil && t.Route.Authorizer != nil {
+		line("authorizer", t.Route.Authorizer.Name)
+	}
 	switch {
 	case t.Location != "":
 		line("answer", fmt.Sprintf("%d to %s", t.Status, t.Location))
@@ -105,9 +110,19 @@ func explain(out io.Writer, h *front.Handler, r *http.Request) {
 		line("file", t.Root+t.File)
 	default:
 		line("app", t.App.Name)
+		if !t.App.Scripts {
+			line("role", role(t.App))
+		}
 		line("script", t.ScriptFilename)
 		explainEnv(out, h, r, t)
 	}
+}
+
+func role(a *front.App) fcgi.Role {
+	if a.Filter {
+		return fcgi.Filter
+	}
+	return fcgi.Responder
 }
 
 func explainEnv(out io.Writer, h *front.Handler, r *http.Request, t front.Target) {

@@ -24,13 +24,16 @@ import (
 //	do=hang         never answer
 //	do=exit         answer, then exit with status 0 at once
 //	sleep=1s        before the answer
+//	grow=MIB        of memory, for good, before that
 //	sendfile=PATH   by X-Sendfile
 //	noise=BYTES     of body behind the header
 //	status=N        of END_REQUEST: 1 CANT_MPX_CONN, 2 OVERLOADED, 3 UNKNOWN_ROLE
 //	record=unknown  a record of unknown type before the answer
 //	record=version  a record of the wrong version instead of it
+//	env=NAME        adds NAME=value to the answer
 //
 // The body of the answer is "pid=N\n" and the request's method and body length.
+// As an authorizer and as a filter it is the one of fcgiroles_test.go.
 func scriptedChild() {
 	if len(os.Args) > 1 {
 		before(os.Args[1])
@@ -73,13 +76,13 @@ func die() {
 }
 
 const (
-	recBegin, recEnd, recParams, recStdin, recStdout = 1, 3, 4, 5, 6
+	recBegin, recEnd, recParams, recStdin, recStdout, recData = 1, 3, 4, 5, 6, 8
 )
 
 // serveRecords answers one request; false: the connection is over.
 func serveRecords(c net.Conn) bool {
-	var params, stdin []byte
-	keep := false
+	var params, stdin, data []byte
+	keep, role := false, byte(0)
 	for {
 		kind, content, err := readRecord(c)
 		if err != nil {
@@ -87,20 +90,38 @@ func serveRecords(c net.Conn) bool {
 		}
 		switch kind {
 		case recBegin:
-			keep = content[2]&1 != 0
+			role, keep = content[1], content[2]&1 != 0
 		case recParams:
 			params = append(params, content...)
 		case recStdin:
 			stdin = append(stdin, content...)
+			if len(content) > 0 || role == roleFilter {
+				continue
+			}
+			if role == roleAuthorizer {
+				return authorizeRecords(c, decodeParams(params), len(stdin)) && keep
+			}
+			return answerRecords(c, decodeParams(params), len(stdin)) && keep
+		case recData:
+			data = append(data, content...)
 			if len(content) == 0 {
-				return answerRecords(c, decodeParams(params), len(stdin)) && keep
+				return filterRecords(c, decodeParams(params), string(stdin), string(data)) && keep
 			}
 		}
 	}
 }
 
+var grown [][]byte
+
 func answerRecords(c net.Conn, env map[string]string, body int) bool {
 	q, _ := url.ParseQuery(env["QUERY_STRING"])
+	if n, err := strconv.Atoi(q.Get("grow")); err == nil {
+		b := make([]byte, n<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		grown = append(grown, b)
+	}
 	if d, err := time.ParseDuration(q.Get("sleep")); err == nil {
 		time.Sleep(d)
 	}
@@ -135,6 +156,9 @@ func answerRecords(c net.Conn, env map[string]string, body int) bool {
 		return true
 	}
 	text := fmt.Sprintf("pid=%d\n%s %d\n", os.Getpid(), env["REQUEST_METHOD"], body)
+	if name := q.Get("env"); name != "" {
+		text += name + "=" + env[name] + "\n"
+	}
 	head := "Content-Type: text/plain\r\n"
 	if f := q.Get("sendfile"); f != "" {
 		head += "X-Sendfile: " + f + "\r\n"

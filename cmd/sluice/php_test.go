@@ -99,7 +99,7 @@ func phpPages(t *testing.T, s *site, file []byte) {
 func TestPHPPool(t *testing.T) {
 	needs(t, "php-cgi")
 	dir, file := phpDir(t)
-	s := startSite(t, dir, phpSite(dir, `command = ["php-cgi", `+phpLimits+"]\nmax = 3"))
+	s := startSite(t, dir, phpSite(dir, `command = ["php-cgi", `+phpLimits+"]\nscale = \"static\"\nmax = 3"))
 	phpPages(t, s, file)
 	s.waitLog(t, `app=php pid=\d+.*what went wrong`)
 

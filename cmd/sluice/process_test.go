@@ -17,6 +17,9 @@ import (
 
 // scripted is the configuration of a site whose /app is the scripted child.
 func scripted(extra string) string {
+	if !strings.Contains(extra, "scale") {
+		extra = "scale = \"static\"\n" + extra
+	}
 	return `
 [[app]]
 name = "app"
@@ -199,7 +202,7 @@ max = 2
 		t.Error("no 503 with Retry-After at once")
 	}
 	s.waitLog(t, `app=bad .*I never wanted to live`)
-	s.waitLog(t, `next start of the child after a pause.* app=bad`)
+	s.waitLog(t, `child ended.* app=bad .*ending="exit status 3".*I never wanted to live.*next="in `)
 	s.get(200, "/app")
 }
 

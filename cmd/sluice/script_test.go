@@ -29,7 +29,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"socket":  socketCommand,
 	"sleep":   sleepCommand,
 	"took":    tookCommand,
-	"status":  statusCommand,
+	"status":  exitStatusCommand,
 }
 
 // passedOn are the variables of a script that its servers get.
@@ -342,8 +342,8 @@ func tookCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// statusCommand runs a program and expects an exit status: status N PROGRAM ARGS
-func statusCommand(ts *testscript.TestScript, neg bool, args []string) {
+// exitStatusCommand runs a program and expects an exit status: status N PROGRAM ARGS
+func exitStatusCommand(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	got := 0

@@ -11,12 +11,18 @@ import (
 
 var controlFlag = &cli.StringFlag{Name: "control", Usage: "control `SOCKET` of the server, instead of -c FILE"}
 
-// controlPath is where the server of a command listens for commands.
+// controlPath is controlSocket for a command without arguments.
 func controlPath(c *cli.Context) (string, error) {
+	if c.Args().Present() {
+		return "", usageError("%s takes no argument", c.Command.Name)
+	}
+	return controlSocket(c)
+}
+
+// controlSocket is where the server of a command listens for commands.
+func controlSocket(c *cli.Context) (string, error) {
 	file, socket := c.String("config"), c.String("control")
 	switch {
-	case c.Args().Present():
-		return "", usageError("%s takes no argument", c.Command.Name)
 	case socket != "" && file != "", socket == "" && file == "":
 		return "", usageError("%s needs either -c FILE or --control SOCKET", c.Command.Name)
 	case socket != "":

@@ -21,11 +21,7 @@ import (
 // ScriptOptions are how the scripts of an app are started. as is nil for: as
 // this process.
 func ScriptOptions(a *config.App, as *spawner.Identity) spawner.ScriptOptions {
-	return spawner.ScriptOptions{Umask: int(a.Umask), Rlimits: rlimits(a), As: as, Stop: StopSignal(a.StopSignal)}
-}
-
-func rlimits(a *config.App) spawner.Rlimits {
-	return spawner.Rlimits{Memory: a.Rlimit.Memory, CPU: a.Rlimit.CPU, Files: a.Rlimit.Files, Processes: a.Rlimit.Processes}
+	return spawner.ScriptOptions{Umask: int(a.Umask), Rlimits: rlimits(a.Rlimit), As: as, Stop: StopSignal(a.StopSignal)}
 }
 
 // interpreter is the program that runs the scripts of an app, found in PATH,

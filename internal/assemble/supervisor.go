@@ -28,10 +28,18 @@ func Supervisors(c *config.Config, sockets string, ids *Identities, log *slog.Lo
 				Env:     childEnv(a),
 				Dir:     a.Dir,
 				Umask:   int(a.Umask),
-				Rlimits: rlimits(a),
+				Rlimits: rlimits(a.Rlimit),
 				As:      ids.App(a),
 			},
-			Children:     a.Max,
+			Scale:        scales[a.Scale],
+			Min:          a.Min,
+			Max:          a.Max,
+			Spare:        a.Spare,
+			Connections:  a.Connections,
+			IdleTimeout:  a.IdleTimeout,
+			MaxRequests:  a.MaxRequests,
+			MaxAge:       a.MaxAge,
+			MaxMemory:    a.MaxMemory,
 			SocketDir:    sockets,
 			SocketGID:    -1,
 			StartTimeout: a.StartTimeout,
@@ -46,6 +54,16 @@ func Supervisors(c *config.Config, sockets string, ids *Identities, log *slog.Lo
 		all = append(all, o)
 	}
 	return all
+}
+
+var scales = map[string]spawner.Scale{
+	"static":   spawner.ScaleStatic,
+	"dynamic":  spawner.ScaleDynamic,
+	"ondemand": spawner.ScaleOnDemand,
+}
+
+func rlimits(r config.Rlimit) spawner.Rlimits {
+	return spawner.Rlimits{Memory: r.Memory, CPU: r.CPU, Files: r.Files, Processes: r.Processes}
 }
 
 // ScriptGrace is how long scripts that still run when their worker ends have

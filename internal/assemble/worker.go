@@ -13,6 +13,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/exchange"
 	"sluice/internal/front"
+	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
 )
@@ -25,7 +26,10 @@ type Inputs struct {
 	Sockets  string                 // folder of the children's sockets
 	Report   func(r spawner.Report) // to the supervisors
 	Scripts  func(a *config.App) cgi.Starter
-	PassFrom []string // the environment that pass_env picks from
+	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
+	PassFrom []string                         // the environment that pass_env picks from
+	Place    *scoreboard.Place                // nil: none
+	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
 }
 
 // Worker is a configuration in the form that serves requests.
@@ -59,6 +63,7 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Log:               in.Log,
 		KeepaliveRequests: c.Limits.KeepaliveRequests,
 	}
+	w.Handler.Tracking = tracking(c, in)
 	if in.Access != nil {
 		w.Handler.Access = &front.AccessLog{Out: in.Access, Format: formats[c.Log.Format]}
 	}
@@ -70,13 +75,28 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		HeaderTimeout: c.Limits.HeaderTimeout,
 		KeepaliveIdle: c.Limits.KeepaliveIdle,
 		SendTimeout:   c.Limits.SendTimeout,
+		Place:         in.Place,
 	}
 	return w, nil
+}
+
+// tracking is nil where nobody wants to know anything of the requests.
+func tracking(c *config.Config, in Inputs) *front.Tracking {
+	t := &front.Tracking{Place: in.Place, Times: c.Status.Extended, Report: in.Slow}
+	if in.Slow != nil {
+		t.Slow = c.Log.Slow
+	}
+	if t.Place == nil && t.Slow == 0 {
+		return nil
+	}
+	return t
 }
 
 var formats = map[string]front.Format{"common": front.Common, "combined": front.Combined, "json": front.JSON}
 
 var releases = map[string]exchange.ReleasePolicy{"drain": exchange.Drain, "close": exchange.Close, "detach": exchange.Detach}
+
+var roles = map[string]fcgi.Role{"responder": fcgi.Responder, "authorizer": fcgi.Authorizer, "filter": fcgi.Filter}
 
 var slashes = map[string]front.SlashPolicy{"refuse": front.RefuseSlashes, "decode": front.DecodeSlashes, "keep": front.KeepSlashes}
 
@@ -101,7 +121,8 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 			Timeout: c.Limits.SendTimeout},
 		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
 	}
-	f := &front.App{App: x, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization}
+	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
+		Records: in.Place.Records(a.Name)}
 	stderr := errorLog(a, in.Log)
 	if a.Kind == config.KindCGI {
 		f.Scripts, f.Dir = true, a.Dir
@@ -112,8 +133,13 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		x.Backend = scripts(a, in, log, stderr)
 		return f, nil
 	}
-	pool := w.pool(a, in)
-	x.Backend = &exchange.FastCGI{Pool: pool, Role: fcgi.Responder, WriteTimeout: a.ReadTimeout, Stderr: stderr}
+	b := &exchange.FastCGI{Role: roles[a.Role], WriteTimeout: a.ReadTimeout, Stderr: stderr}
+	if len(a.Address) > 0 {
+		b.Pool, b.ByURL, x.Patience = upstreams(a, in), a.Balance == "hash", a.ConnectTimeout
+	} else {
+		b.Pool = w.pool(c, a, in, func() { b.AskValues(a.Connections, log) })
+	}
+	x.Backend = b
 	return f, nil
 }
 
@@ -165,52 +191,38 @@ func passed(a *config.App, from []string) []string {
 }
 
 func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *exchange.Scripts {
-	ledger := spawner.NewLedger(spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout,
-		Slots: []spawner.SlotOptions{{Connections: a.Max}}})
-	ledger.Set(0, spawner.Ready, 0)
 	return &exchange.Scripts{
 		Starter: in.Scripts(a),
-		Ledger:  ledger,
+		Ledger:  in.Ledger(a.Name),
 		Options: cgi.Options{StopSignal: StopSignal(a.StopSignal), StopGrace: a.StopGrace, Background: a.Background,
 			Stderr: stderr.For},
 		Log:   log,
-		Loose: make(chan struct{}, a.Max),
+		Loose: in.Ledger(looseName(a)),
 	}
 }
 
-// queue is how many requests may wait: none if they may wait for no time, which
-// to a ledger would be without end.
-func queue(a *config.App) int {
-	if a.QueueTimeout == 0 {
-		return 0
+// upstreams are somebody else's children: who else wants them is not known, so
+// no connection is kept (it would pin one).
+func upstreams(a *config.App, in Inputs) *spawner.Pool {
+	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name)}
+	for _, t := range a.Address {
+		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 	}
-	return a.Queue
+	return spawner.NewPool(o)
 }
 
-func (w *Worker) pool(a *config.App, in Inputs) *spawner.Pool {
-	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout}
-	l := spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout}
-	if len(a.Address) > 0 {
-		// Somebody else's children: who else wants them is not known, so no
-		// connection is kept (it would pin one).
-		for _, t := range a.Address {
-			o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
-			l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.MaxConns, Weight: t.Weight})
-		}
-		l.Balance = spawner.BalanceLeastConn
-		o.Ledger = spawner.NewLedger(l)
-		for i := range a.Address {
-			o.Ledger.Set(i, spawner.Ready, 0)
-		}
-		return spawner.NewPool(o)
+// pool is of sluice's own children. Connections to them are kept only if no
+// other worker can want the same child. Where one is to take several requests at
+// once, the first is asked what it thinks of that.
+func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *spawner.Pool {
+	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
+		KeepAlive: a.Keepalive && c.Workers == 1, Report: in.Report}
+	if a.Connections > 1 {
+		o.Began = ask
 	}
 	for i := range a.Max {
 		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, a.Name, i)})
-		l.Slots = append(l.Slots, spawner.SlotOptions{Connections: a.Connections})
 	}
-	o.Ledger = spawner.NewLedger(l)
-	o.KeepAlive = a.Keepalive
-	o.Report = in.Report
 	p := spawner.NewPool(o)
 	w.Pools[a.Name] = p
 	return p
@@ -229,21 +241,22 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 	}
 	for i, r := range s.Routes {
 		f.Routes = append(f.Routes, &front.Route{
-			Place:    place + i,
-			Text:     r.Match.Text,
-			Exact:    r.Match.Exact,
-			Prefix:   r.Match.Prefix,
-			Ending:   r.Match.Ending,
-			App:      apps[r.App],
-			Dir:      strings.TrimSuffix(r.Dir, "/"),
-			Script:   r.Script,
-			Alias:    r.Alias,
-			Static:   r.Static,
-			Deny:     r.Deny,
-			Internal: r.Internal,
-			Env:      r.Env,
-			Slashes:  slashes[r.EncodedSlashes],
-			Stream:   r.StreamResponse,
+			Place:      place + i,
+			Text:       r.Match.Text,
+			Exact:      r.Match.Exact,
+			Prefix:     r.Match.Prefix,
+			Ending:     r.Match.Ending,
+			App:        apps[r.App],
+			Authorizer: apps[r.Authorizer],
+			Dir:        strings.TrimSuffix(r.Dir, "/"),
+			Script:     r.Script,
+			Alias:      r.Alias,
+			Static:     r.Static,
+			Deny:       r.Deny,
+			Internal:   r.Internal,
+			Env:        r.Env,
+			Slashes:    slashes[r.EncodedSlashes],
+			Stream:     r.StreamResponse,
 		})
 	}
 	return f

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -33,6 +34,8 @@ func childMain(args []string) error {
 	f := flag.NewFlagSet("fastcgi", flag.ContinueOnError)
 	multi := f.Bool("multi", false, "hold many connections")
 	header := f.String("header", "", "NAME=VALUE, a further response header")
+	last := f.Int("last", 0, "exit after so many answers; 0: never")
+	work := f.Duration("work", 0, "compute (sleep) for so long before each answer")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -46,12 +49,14 @@ func childMain(args []string) error {
 	if *multi {
 		return serveMany(0, head)
 	}
-	return serveOne(0, head)
+	return serveOne(0, head, *last, *work)
 }
 
-// serveOne serves connection after connection.
-func serveOne(listener int, head string) error {
+// serveOne serves connection after connection, until it has answered last
+// times.
+func serveOne(listener int, head string, last int, work time.Duration) error {
 	c := newResponder(head)
+	c.last, c.work = last, work
 	for {
 		fd, err := accept(listener)
 		if err != nil {
@@ -61,6 +66,9 @@ func serveOne(listener int, head string) error {
 		for c.step(fd) {
 		}
 		syscall.Close(fd)
+		if c.last < 0 {
+			return nil
+		}
 	}
 }
 
@@ -104,6 +112,9 @@ type responder struct {
 	open   bool // between BEGIN_REQUEST and the answer
 	keep   bool // FCGI_KEEP_CONN of this request
 	params bool // PARAMS has ended
+
+	last int           // answers that are left; 0: without end; below: it was the last
+	work time.Duration // before each answer
 }
 
 // newResponder makes the answer once; head is added to its header block.
@@ -185,7 +196,13 @@ func (c *responder) record(kind byte, id, content []byte) bool {
 	case kind == fcgiParams && len(content) == 0:
 		c.params = true
 	case kind == fcgiAbortRequest, kind == fcgiStdin && len(content) == 0 && c.params:
+		time.Sleep(c.work)
 		c.respond()
+		if c.last--; c.last == 0 {
+			c.last = -1 // there is another accept no more
+			return false
+		}
+		c.last = max(c.last, 0)
 		return c.keep
 	}
 	return true

@@ -7,6 +7,7 @@
 //
 //	go run ./internal/bench [-rounds 5] [-duration 3s] [-only fastcgi-4,file]
 //	    [-servers sluice,nginx] [-sluice PATH] [-markdown FILE]
+//	go run ./internal/bench -faults [-duration 10s] [-kills 10000] [-markdown FILE]
 //
 // A peer that is not installed is named and left out. The exit status is 1 when
 // a server could not be started, or gave an error or an answer other than 2xx.
@@ -32,6 +33,8 @@ type options struct {
 	servers  []string // server names; empty: all
 	sluice   string   // path of a sluice binary; "": build ./cmd/sluice
 	markdown string   // file for the Markdown report; "": none
+	faults   bool     // faults of children in place of the comparison
+	kills    int      // of the growth part of faults
 }
 
 func main() {
@@ -86,6 +89,8 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&servers, "servers", "", "servers, comma-separated: "+strings.Join(serverNames(), " "))
 	f.StringVar(&o.sluice, "sluice", "", "sluice binary; without it ./cmd/sluice is built")
 	f.StringVar(&o.markdown, "markdown", "", "write the report as Markdown to this file")
+	f.BoolVar(&o.faults, "faults", false, "what sluice's clients see of faults of its children, in place of the comparison")
+	f.IntVar(&o.kills, "kills", 10000, "with -faults: children killed between two looks at what sluice holds")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -130,6 +135,9 @@ func (o options) wants(name string) bool {
 
 // run does every scenario and returns what went wrong with single servers.
 func run(ctx context.Context, o options) (faults []string, err error) {
+	if o.faults {
+		return runFaults(ctx, o)
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.longest())
 	defer cancel()
 	b, err := newBench(ctx, o)

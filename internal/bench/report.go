@@ -309,7 +309,7 @@ func notes(b *bench) []string {
 		"Ratios are medians of the ratios of single rounds. The brackets are the extremes of the rounds.",
 		"Clients, children and server share the CPUs: requests/s also measures the load generator and the children.",
 		"nginx keeps connections to private children that hold many connections each; nginx-nokeep, lighttpd and Apache reach the same program in its one-connection mode.",
-		"PHP: nginx and Apache use php-fpm, lighttpd and sluice spawn php-cgi; 4 processes each, opcache as the distribution sets it.",
+		"PHP: nginx and Apache use php-fpm, lighttpd and sluice spawn php-cgi; as many processes each, opcache as the distribution sets it.",
 		"nginx-cache is nginx with open_file_cache.",
 		"wrk leaves out connections that hang; where fewer than a quarter of the clients are active (mean latency × rate), that is counted as an error.",
 		"Apache has no X-Sendfile without mod_xsendfile, and takes no part there.",

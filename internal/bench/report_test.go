@@ -132,7 +132,7 @@ func TestConfigurations(t *testing.T) {
 			}
 		}
 	}
-	st := site{Dir: "/d", Port: 81, Root: "/r", Files: "/f", Path: "/app", Words: []string{"/b", "x y"}, Command: "/b x", Send: true}
+	st := site{Dir: "/d", Port: 81, Root: "/r", Files: "/f", Path: "/app", Words: []string{"/b", "x y"}, Command: "/b x", Send: true, Children: 4}
 	got, err := expand("sluice.toml", st)
 	want := `listen = ["127.0.0.1:81"]
 runtime = "/d/run"

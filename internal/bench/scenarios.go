@@ -22,6 +22,7 @@ type scenario struct {
 	path     string // asked for
 	file     string // kindSend: the file in the send root that the child names
 	download bool   // measured in bytes, by this program's own client
+	procs    int    // long-lived children, for every server; 0: 4
 }
 
 // scenarios are in the order in which they run.
@@ -29,7 +30,9 @@ var scenarios = []scenario{
 	{name: "fastcgi-4", title: "small FastCGI answer, 4 clients, 4 children", kind: kindFastCGI, clients: 4, path: "/app"},
 	{name: "fastcgi-64", title: "small FastCGI answer, 64 clients, 4 children", kind: kindFastCGI, clients: 64, path: "/app"},
 	{name: "php-4", title: "small PHP page, 4 clients, 4 children", kind: kindPHP, clients: 4, path: "/hello.php"},
+	{name: "php-64-1", title: "small PHP page, 64 clients, 1 child", kind: kindPHP, clients: 64, path: "/hello.php", procs: 1},
 	{name: "php-64", title: "small PHP page, 64 clients, 4 children", kind: kindPHP, clients: 64, path: "/hello.php"},
+	{name: "php-64-16", title: "small PHP page, 64 clients, 16 children", kind: kindPHP, clients: 64, path: "/hello.php", procs: 16},
 	{name: "cgi", title: "small CGI answer, 4 clients", kind: kindCGI, clients: 4, path: "/answer.cgi"},
 	{name: "file", title: "static file of 4.5 KB, 64 clients", kind: kindFile, clients: 64, path: "/" + smallFile},
 	{name: "xsendfile-small", title: "file of 4.5 KB by X-Sendfile, 64 clients, 4 children", kind: kindSend, clients: 64, path: "/app", file: smallFile},
@@ -62,7 +65,12 @@ func (s scenario) size() int64 {
 }
 
 // children is how many long-lived children serve the scenario, for every server.
-const children = 4
+func (s scenario) children() int {
+	if s.procs == 0 {
+		return 4
+	}
+	return s.procs
+}
 
 // smallAnswer is the body of the small answers; cgi/answer.c has it too.
 const smallAnswer = "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnop\r\n"

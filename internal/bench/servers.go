@@ -61,6 +61,7 @@ type site struct {
 	Root      string   // document root
 	Files     string   // root of X-Sendfile
 	Path      string   // asked for
+	Children  int      // long-lived ones
 	Script    string   // Path as mod_proxy_fcgi has to pass it
 	User      string   // to drop to; "": started by an ordinary user
 	Modules   string   // Apache's
@@ -73,6 +74,9 @@ type site struct {
 	Send      bool
 	Keep      bool // keep connections to the children
 	FileCache bool
+	Workers   int    // of sluice; 0: its default
+	More      string // lines of sluice's [[app]] block
+	Log       string // level of sluice's log; "": its default
 }
 
 // site makes the template's values; sockets and words depend on the server.
@@ -80,7 +84,7 @@ func (in *instance) site(b *bench) site {
 	s := in.scenario
 	return site{
 		Dir: in.dir, Port: in.port, Root: b.root, Files: b.files, User: b.user,
-		Path: s.path, Script: s.path, Match: s.path,
+		Path: s.path, Script: s.path, Match: s.path, Children: s.children(),
 		PHP: s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend,
 	}
 }
@@ -119,7 +123,7 @@ func (b *bench) child(multi bool, header string) []string {
 // socket for each child when private, else one for all.
 func (in *instance) attach(b *bench, st *site, private bool, command []string) error {
 	var listener *os.File
-	for i := range children {
+	for i := range in.scenario.children() {
 		if listener == nil || private {
 			path := filepath.Join(in.dir, fmt.Sprintf("child-%d.sock", i))
 			f, err := listenUnix(path)

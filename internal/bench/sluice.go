@@ -37,6 +37,11 @@ func startSluice(ctx context.Context, b *bench, in *instance) error {
 	if err := in.run(b, b.sluice, "serve", "-c", conf); err != nil {
 		return err
 	}
+	return awaitReady(ctx, in)
+}
+
+// awaitReady waits until sluice says that its children are ready.
+func awaitReady(ctx context.Context, in *instance) error {
 	for range 150 {
 		text, _ := os.ReadFile(in.front[0].log)
 		if strings.Contains(string(text), sluiceReady) {

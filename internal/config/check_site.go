@@ -96,8 +96,8 @@ func (c *checker) checkRoute(r *Route, names map[string]*App) {
 	}
 	if a := names[r.App]; r.App != "" && a == nil {
 		c.bad(&r.App, r, "app", "%q is not the name of an app%s", r.App, nearestApp(r.App, names))
-	} else if a != nil && a.Role != "responder" {
-		c.bad(&r.App, r, "app", "%q has the role %s, want a responder", r.App, a.Role)
+	} else if a != nil && a.Role == "authorizer" {
+		c.bad(&r.App, r, "app", "%q has the role authorizer, want a responder or a filter", r.App)
 	}
 	if a := names[r.Authorizer]; r.Authorizer != "" && (a == nil || a.Role != "authorizer") {
 		c.bad(&r.Authorizer, r, "authorizer", `%q is not the name of an app with role = "authorizer"`, r.Authorizer)

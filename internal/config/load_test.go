@@ -31,7 +31,7 @@ func TestMessages(t *testing.T) {
 		{"array behind blanks", "listen   =   []", `f:1:14: listen: want at least one element, got none`},
 		{"list in a list", `listen = [ [":80"] ]`, `f:1:10: listen: want host:port, "[::1]:8080", "unix:/path" or "systemd:NAME", got a list`},
 		{"type error before not supported", `workers = "2"`, `f:1:11: workers: want a whole number from 0 to 64, got "2"`},
-		{"value that another issue builds", `workers = 2`, `f:1:1: workers: not supported yet`},
+		{"value that another issue builds", `drain_timeout = "2s"`, `f:1:1: drain_timeout: not supported yet`},
 		{"integer beyond 64 bits", "workers = 99999999999999999999", `f:1:11: decimal number is too large to fit in a 64-bit signed integer`},
 		{"end within a string", "user = \"x", `f:1:9: unterminated basic string`},
 		{"table defined twice", "[limits]\n[log]\n[limits]\n", `f:3:2: table limits already exists`},
@@ -39,6 +39,11 @@ func TestMessages(t *testing.T) {
 		{"socket path too long", `listen = ["unix:` + long + "/abcdefghijkl\"]", `f:1:11: listen: want a socket path of at most 107 bytes, this has 109, got "unix:` + long[:75] + `…"`},
 		{"control too long by runtime", `runtime = "` + long + `"`, `f:1:11: runtime: want a path of the control socket of at most 107 bytes, "` + long + `/control.sock" has 109`},
 		{"control too long", `control = "` + long + `/control.sock"`, `f:1:11: control: want a path of the control socket of at most 107 bytes, "` + long + `/control.sock" has 109`},
+		{"role of a script", "[[app]]\nname = \"a\"\nkind = \"cgi\"\nrole = \"filter\"", `f:4:8: app "a": role: "filter" is only for kind = "fastcgi"`},
+		{"authorizer", minimal + "[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\nauthorizer = \"a\"",
+			`f:11:14: site #1: route "/": authorizer: "a" is not the name of an app with role = "authorizer"`},
+		{"route to an authorizer", minimal + "role = \"authorizer\"\n[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"",
+			`f:11:7: site #1: route "/": app: "a" has the role authorizer, want a responder or a filter`},
 		{"the same include twice", `include = ["a", "a"]`, "f:1:12: include: \"a\": no such file\nf:1:17: include: \"a\": no such file\nf:1:17: include: \"a\" stands twice, first at f:1:12"},
 		{"malformed pattern", `include = ["[a"]`, `f:1:12: include: want a file name pattern with every [ closed, got "[a"`},
 	}
@@ -63,11 +68,6 @@ func TestContradictionsOfWhatComes(t *testing.T) {
 		{"spare", minimal + "max = 1\nspare = 2", `f:7:9: app "a": spare: 2 is more than max, 1`},
 		{"linger", "linger.idle = \"31s\"", `f:1:15: linger.idle: idle 31s is more than total 30s`},
 		{"linger total", "linger.total = \"1s\"", `f:1:16: linger.total: idle 2s is more than total 1s`},
-		{"role of a script", "[[app]]\nname = \"a\"\nkind = \"cgi\"\nrole = \"filter\"", `f:4:8: app "a": role: "filter" is only for kind = "fastcgi"`},
-		{"authorizer", minimal + "[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\nauthorizer = \"a\"",
-			`f:11:14: site #1: route "/": authorizer: "a" is not the name of an app with role = "authorizer"`},
-		{"route to an authorizer", minimal + "role = \"authorizer\"\n[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"",
-			`f:11:7: site #1: route "/": app: "a" has the role authorizer, want a responder`},
 		{"secure link without a secret", "[[site]]\n[[site.route]]\nmatch = \"/\"\nalias = \"/x\"\nsecure_link = {}",
 			`f:5:15: site #1: route "/": secure_link: secret_file is missing`},
 	}
@@ -195,8 +195,11 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Linger.Mode != "off" || c.Watch || c.Apps[0].Scale != "static" || c.Status.Listen != "" || c.Workers != 1 {
+	if c.Linger.Mode != "off" || c.Watch || c.Status.Listen != "" {
 		t.Error("a default of a feature that is not built is in effect")
+	}
+	if a := c.Apps[0]; a.Scale != "dynamic" || a.Min != 1 || a.Spare != 1 || c.Workers != 1 {
+		t.Errorf("scale %q, min %d, spare %d, workers %d", a.Scale, a.Min, a.Spare, c.Workers)
 	}
 	if diff := cmp.Diff([]string{"X-Sendfile", "X-LIGHTTPD-send-file"}, c.Apps[0].SendFile.Headers); diff != "" {
 		t.Error(diff)

@@ -21,7 +21,7 @@ type longListener struct {
 
 var fileRows = schema[draft]{
 	key("listen", func(d *draft) *[]endpoint { return &d.listen }, set(listening, 1), nil, onlyEndpoints),
-	key("workers", func(d *draft) *int { return &d.Workers }, whole(0, 64), 1, only(1)),
+	key("workers", func(d *draft) *int { return &d.Workers }, whole(0, 64), 1, built),
 	key("runtime", func(d *draft) *string { return &d.Runtime }, file, "", built),
 	key("control", func(d *draft) *string { return &d.Control }, file, "", built),
 	key("user", func(d *draft) *string { return &d.User }, account, "", built),
@@ -109,13 +109,13 @@ var logRows = schema[Log]{
 	key("level", func(l *Log) *string { return &l.Level }, oneOf("debug", "info", "warn", "error"), "info", built),
 	key("access", func(l *Log) *string { return &l.Access }, fileOr([]string{"", "stdout"}, "stderr"), "", built),
 	key("format", func(l *Log) *string { return &l.Format }, oneOf("common", "combined", "json"), "combined", built),
-	key("slow", func(l *Log) *time.Duration { return &l.Slow }, duration(0), 5*time.Second, notYet),
+	key("slow", func(l *Log) *time.Duration { return &l.Slow }, duration(0), 5*time.Second, built),
 }
 
 var statusRows = schema[Status]{
 	key("listen", func(s *Status) *string { return &s.Listen }, statusAddress, "", notYet),
-	key("extended", func(s *Status) *bool { return &s.Extended }, boolean, true, notYet),
-	key("scoreboard", func(s *Status) *string { return &s.Scoreboard }, fileOr([]string{"memory"}), "memory", notYet),
+	key("extended", func(s *Status) *bool { return &s.Extended }, boolean, true, built),
+	key("scoreboard", func(s *Status) *string { return &s.Scoreboard }, fileOr([]string{"memory"}), "memory", built),
 }
 
 var sendRows = schema[Send]{

@@ -21,7 +21,7 @@ var routeRows = schema[Route]{
 	key("deny", func(r *Route) *bool { return &r.Deny }, boolean, false, built),
 	key("internal", func(r *Route) *bool { return &r.Internal }, boolean, false, built),
 	key("env", func(r *Route) *map[string]string { return &r.Env }, variables, nil, built),
-	key("authorizer", func(r *Route) *string { return &r.Authorizer }, reference, "", notYet),
+	key("authorizer", func(r *Route) *string { return &r.Authorizer }, reference, "", built),
 	key("encoded_slashes", func(r *Route) *string { return &r.EncodedSlashes }, oneOf("refuse", "decode", "keep"), "refuse", built),
 	key("stream_body", func(r *Route) *bool { return &r.StreamBody }, boolean, false, only(false)),
 	key("stream_response", func(r *Route) *bool { return &r.StreamResponse }, boolean, false, built),

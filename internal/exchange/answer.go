@@ -87,7 +87,7 @@ func (a *answer) end(err error) error {
 			return &Error{Kind: Died, Err: errors.New(end.String())}
 		}
 		if end.Status != 0 && a.x.req.Command.Path == "" { // a script's is noted when it is reaped
-			a.x.Log.Warn("child answered and ended badly", "pid", a.x.pid, "ending", end)
+			a.x.Log.Warn("child answered and ended badly", a.x.child(), "ending", end)
 		}
 	}
 	return io.EOF

@@ -8,20 +8,21 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
 	"sluice/cgi"
 	"sluice/fcgi"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
 // Backend begins exchanges with the children of one app.
 type Backend interface {
-	// Begin gets a child and sends it the request. avoid is the slot of the
-	// child that failed before, -1 for none. Errors are *Error; those that
-	// say that nothing reached a child may be tried again.
-	Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error)
+	// Begin gets a child and sends it the request. Errors are *Error; those
+	// that say that nothing reached a child may be tried again.
+	Begin(ctx context.Context, req *Request, body *Body, tried Tried) (Attempt, error)
 }
 
 // Attempt is one exchange with one child, and the hold on that child.
@@ -29,6 +30,8 @@ type Attempt interface {
 	cgi.Conversation
 	PID() int
 	Slot() int
+	// Address is where a child listens that is not sluice's own; else "".
+	Address() string
 	// Lost: the child was given up before it took the request.
 	Lost() bool
 	// Settle closes the conversation and gives the child back.
@@ -43,56 +46,141 @@ type FastCGI struct {
 	Role         fcgi.Role
 	WriteTimeout time.Duration
 	Stderr       *cgi.ErrorLog
+	// ByURL has requests for one host and path go to one slot where the ledger
+	// balances by key.
+	ByURL bool
 }
 
 // Begin implements Backend.
-func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error) {
-	l, err := b.Pool.Lease(ctx, spawner.Want{Avoid: avoid})
+func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, tried Tried) (Attempt, error) {
+	l, err := b.lease(ctx, req, tried)
 	if err != nil {
 		return nil, leaseError(err)
 	}
+	rec := req.leased(l.Slot(), l.PID())
 	nc, err := l.Conn(ctx, req.repeatable())
 	if err != nil {
-		l.Release(spawner.Failed, nil)
-		if ctx.Err() != nil {
-			return nil, &Error{Kind: ClientGone, PID: l.PID()}
-		}
-		return nil, &unsent{connError(l.PID(), err), l.Slot()}
+		req.released(rec)
+		return nil, b.notReached(ctx, l, err)
 	}
-	stderr := b.Stderr.For(l.PID())
-	ex, err := fcgi.Begin(nc, &fcgi.Request{
+	stderr := b.stderr(l)
+	r := &fcgi.Request{
 		Role:         b.Role,
 		KeepConn:     l.KeepAlive(),
 		Params:       req.each,
 		Stdin:        body.Reader(),
 		Stderr:       stderr,
 		WriteTimeout: b.WriteTimeout,
-	})
+	}
+	if body.data != nil {
+		r.Data, r.Params = body.data.Content(), req.withData
+	}
+	ex, err := fcgi.Begin(nc, r)
 	if err != nil {
-		l.Release(spawner.Failed, nil)
-		e := &Error{Kind: Died, PID: l.PID(), Err: err}
-		var we *fcgi.WriteError
-		if errors.As(err, &we) && (we.Written == 0 || req.repeatable()) {
-			return nil, &unsent{e, l.Slot()}
-		}
-		return nil, e
+		req.released(rec)
+		return nil, notSent(req, l, err)
 	}
 	body.hold()
-	return &fcgiAttempt{Exchange: ex, lease: l, body: body, stderr: stderr}, nil
+	return &fcgiAttempt{Exchange: ex, lease: l, body: body, stderr: stderr, req: req, rec: rec}, nil
 }
 
-func connError(pid int, err error) *Error {
+// chances is how often a ledger may offer a slot, for each that there is, which
+// has refused the request.
+const chances = 4
+
+// otherKey makes a key one that may belong to any other slot.
+const otherKey = 0x9e3779b97f4a7c15
+
+// lease claims a child that has not refused the request. The ledger can be
+// asked to pass over one slot only, so others that it offers are given back.
+func (b *FastCGI) lease(ctx context.Context, req *Request, tried Tried) (*spawner.Lease, error) {
+	if len(tried.Refused) >= b.Pool.Slots() {
+		return nil, errAllRefused
+	}
+	want := spawner.Want{Avoid: tried.Last}
+	if b.ByURL {
+		want.Key = req.key()
+	}
+	for range chances * b.Pool.Slots() {
+		l, err := b.Pool.Lease(ctx, want)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(tried.Refused, l.Slot()) {
+			if tried.Died && l.Slot() == tried.Last && l.PID() == 0 {
+				sleep(ctx, lastBreath)
+			}
+			return l, nil
+		}
+		l.Release(spawner.Unsent, nil)
+		want.Avoid = l.Slot()
+		want.Key += otherKey
+	}
+	return nil, errOthersBusy
+}
+
+func (b *FastCGI) stderr(l *spawner.Lease) *cgi.Lines {
+	if l.PID() == 0 {
+		return b.Stderr.At(l.Target().Address)
+	}
+	return b.Stderr.For(l.PID())
+}
+
+// notReached ends a lease whose connection was not made.
+func (b *FastCGI) notReached(ctx context.Context, l *spawner.Lease, err error) error {
+	e := connError(err)
+	e.PID, e.Address = l.PID(), address(l)
+	switch {
+	case ctx.Err() != nil:
+		l.Release(spawner.Unsent, nil)
+		return &Error{Kind: ClientGone, PID: l.PID()}
+	case e.Kind == QueueFull:
+		l.Release(spawner.Unsent, nil)
+	default:
+		l.Release(spawner.Failed, nil)
+	}
+	return &unsent{err: e, slot: l.Slot(), unreached: true}
+}
+
+func connError(err error) *Error {
 	switch {
 	case errors.Is(err, spawner.ErrLost):
-		return &Error{Kind: NoChild, PID: pid, Err: err, RetryAfter: 1}
+		return &Error{Kind: NoChild, Err: err, RetryAfter: 1}
 	case errors.Is(err, syscall.EAGAIN):
-		return &Error{Kind: QueueFull, PID: pid, Err: fmt.Errorf("its backlog is full: %w", err), RetryAfter: 1}
+		return &Error{Kind: QueueFull, Err: fmt.Errorf("its backlog is full: %w", err), RetryAfter: 1}
 	}
-	return &Error{Kind: NotReached, PID: pid, Err: err}
+	return &Error{Kind: NotReached, Err: err}
+}
+
+// notSent ends a lease to whose child the request could not be sent.
+func notSent(req *Request, l *spawner.Lease, err error) error {
+	e := &Error{Kind: Died, PID: l.PID(), Address: address(l), Err: err}
+	var in *fcgi.InputError
+	if errors.As(err, &in) {
+		l.Release(spawner.Unsent, nil)
+		e.Kind = req.inputKind()
+		return e
+	}
+	l.Release(spawner.Failed, nil)
+	var we *fcgi.WriteError
+	if errors.As(err, &we) && (we.Written == 0 || req.repeatable()) {
+		return &unsent{err: e, slot: l.Slot()}
+	}
+	return e
+}
+
+// address is where a child listens that is not sluice's own; else "".
+func address(l *spawner.Lease) string {
+	if l.PID() != 0 {
+		return ""
+	}
+	return l.Target().Address
 }
 
 func leaseError(err error) error {
 	switch {
+	case err == errAllRefused, err == errOthersBusy:
+		return err
 	case errors.Is(err, spawner.ErrQueueFull), errors.Is(err, spawner.ErrQueueTimeout):
 		return &Error{Kind: QueueFull, Err: err, RetryAfter: 1}
 	case errors.Is(err, spawner.ErrNoChild):
@@ -103,8 +191,9 @@ func leaseError(err error) error {
 
 // unsent is an attempt that did not reach a child.
 type unsent struct {
-	err  *Error
-	slot int
+	err       *Error
+	slot      int
+	unreached bool // there was no connection: any other slot may be asked
 }
 
 func (u *unsent) Error() string { return u.err.Error() }
@@ -115,10 +204,13 @@ type fcgiAttempt struct {
 	lease  *spawner.Lease
 	body   *Body
 	stderr *cgi.Lines
+	req    *Request
+	rec    scoreboard.Record
 }
 
 func (a *fcgiAttempt) PID() int           { return a.lease.PID() }
 func (a *fcgiAttempt) Slot() int          { return a.lease.Slot() }
+func (a *fcgiAttempt) Address() string    { return address(a.lease) }
 func (a *fcgiAttempt) Lost() bool         { return a.lease.Lost() }
 func (a *fcgiAttempt) Replace(why string) { a.lease.Replace(why) }
 
@@ -131,6 +223,7 @@ func (a *fcgiAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	}
 	a.body.Close()
 	a.stderr.Flush()
+	a.req.released(a.rec)
 	a.lease.Release(o, keep)
 }
 
@@ -140,17 +233,18 @@ type Scripts struct {
 	Ledger  spawner.Ledger // a slot per script that may run at once
 	Options cgi.Options
 	Log     *slog.Logger
-	// Loose bounds the scripts that work on after their answer; a channel of
-	// that capacity. A script beyond it keeps its slot.
-	Loose chan struct{}
+	// Loose bounds the scripts that work on after their answer; nobody waits
+	// there. A script beyond it keeps its slot.
+	Loose spawner.Ledger
 }
 
 // Begin implements Backend.
-func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int) (Attempt, error) {
+func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, _ Tried) (Attempt, error) {
 	claim, err := b.Ledger.Claim(ctx, spawner.Anyone)
 	if err != nil {
 		return nil, leaseError(err)
 	}
+	req.phase(scoreboard.Connect)
 	cmd := req.Command
 	cmd.Env = environment(req.each)
 	s, err := cgi.Run(b.Starter, cmd, body.Input(), b.Options)
@@ -158,7 +252,7 @@ func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, avoid int
 		b.Ledger.Release(claim, spawner.Failed)
 		return nil, startError(cmd, err)
 	}
-	return &scriptAttempt{Script: s, b: b, claim: claim}, nil
+	return &scriptAttempt{Script: s, b: b, claim: claim, req: req, rec: req.leased(claim.Slot, s.PID())}, nil
 }
 
 // environment is the meta-variables as an environment. A value cannot hold a
@@ -194,35 +288,35 @@ type scriptAttempt struct {
 	*cgi.Script
 	b     *Scripts
 	claim spawner.Claim
+	req   *Request
+	rec   scoreboard.Record
 }
 
-func (a *scriptAttempt) Slot() int      { return a.claim.Slot }
-func (a *scriptAttempt) Lost() bool     { return false }
-func (a *scriptAttempt) Replace(string) {}
+func (a *scriptAttempt) Slot() int       { return a.claim.Slot }
+func (a *scriptAttempt) Address() string { return "" }
+func (a *scriptAttempt) Lost() bool      { return false }
+func (a *scriptAttempt) Replace(string)  {}
 
 // Settle frees the slot at once if the script has ended, or if it may work on
 // without one.
 func (a *scriptAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	a.Close(how)
 	if end, ok := a.Ended(0); ok {
+		a.req.released(a.rec)
 		a.b.Ledger.Release(a.claim, o)
 		a.note(end, how)
 		return
 	}
-	loose := false
-	select {
-	case a.b.Loose <- struct{}{}:
-		loose = true
-		a.b.Ledger.Release(a.claim, o)
-	default:
+	a.req.letGo()
+	ledger, claim := a.b.Ledger, a.claim
+	if loose, err := a.b.Loose.Claim(context.Background(), spawner.Anyone); err == nil {
+		ledger.Release(claim, o)
+		ledger, claim = a.b.Loose, loose
 	}
 	go func() {
 		<-a.Done()
-		if loose {
-			<-a.b.Loose
-		} else {
-			a.b.Ledger.Release(a.claim, o)
-		}
+		a.req.released(a.rec)
+		ledger.Release(claim, o)
 		end, _ := a.Ended(0)
 		a.note(end, how)
 	}()

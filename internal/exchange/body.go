@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/cgi"
+	"sluice/sendfile"
 )
 
 // BodyLimits bound what is taken in of a request's body.
@@ -28,7 +29,8 @@ type Body struct {
 	mem  []byte
 	file *os.File
 	n    int64
-	more atomic.Int32 // holders beside the first
+	data *sendfile.File // what a filter is given beside it
+	more atomic.Int32   // holders beside the first
 }
 
 // ReadBody reads the whole body. Its errors are of kind BodyTooLarge (where the
@@ -183,6 +185,10 @@ func (b *Body) Close() {
 	if b.file != nil {
 		b.file.Close()
 		b.file = nil
+	}
+	if b.data != nil {
+		b.data.Close()
+		b.data = nil
 	}
 	b.mem = nil
 }

@@ -85,6 +85,8 @@ func (k Kind) Level() slog.Level { return kinds[k].level }
 type Error struct {
 	Kind Kind
 	PID  int // the child; 0: none was involved, or it runs elsewhere
+	// Address is where a child listens that runs elsewhere.
+	Address string
 	// Started says that a part of the answer may have reached the client: all
 	// that can be done is to end the connection so that it can tell.
 	Started bool

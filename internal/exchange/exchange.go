@@ -12,6 +12,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/fcgi"
+	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
 )
@@ -28,6 +29,10 @@ type App struct {
 	HeaderTimeout  time.Duration // to the end of the header block
 	ReadTimeout    time.Duration // between two reads of the body
 	RequestTimeout time.Duration // of the whole exchange with the child; 0: none
+	// Patience is how long a request waits for an address on which nobody
+	// listens, when no other is left: a program that is restarted is back in a
+	// moment. 0: it does not.
+	Patience time.Duration
 
 	Release        ReleasePolicy
 	ReleaseBytes   int64         // drained at most
@@ -47,60 +52,15 @@ const (
 	Detach                      // read and discard until it ends by itself
 )
 
-// Request is one request for an App.
-type Request struct {
-	HTTP    *http.Request
-	Meta    *cgi.Meta
-	Command cgi.Command // the script, for an app of scripts; its Env is made from Meta
-	// Params maps the meta-variables: set gets those that the child is given.
-	// After an error no child is asked. nil: Meta's own.
-	Params func(meta *cgi.Meta, set func(name, value string)) error
-	Stream bool // pass every read on at once
-	NPH    bool // the script speaks to the client itself (RFC 3875 section 5)
-	// Whole wants the answer complete before any of it is sent, since the
-	// client could not tell a short one.
-	Whole bool
-
-	mapped [][2]string // what Params made
-}
-
-// mapParams asks Params, once for all attempts.
-func (r *Request) mapParams() error {
-	if r.Params == nil {
-		return nil
-	}
-	err := r.Params(r.Meta, func(name, value string) { r.mapped = append(r.mapped, [2]string{name, value}) })
-	if err != nil {
-		return &Error{Kind: BadParams, Err: err}
-	}
-	return nil
-}
-
-// each calls set for every variable that the child is given.
-func (r *Request) each(set func(name, value string)) {
-	if r.Params == nil {
-		r.Meta.Each(set)
-	}
-	for _, v := range r.mapped {
-		set(v[0], v[1])
-	}
-}
-
-// repeatable reports whether the request may be sent twice: it changes nothing
-// (RFC 9110 section 9.2.1).
-func (r *Request) repeatable() bool {
-	switch r.HTTP.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
-}
-
 // Answer is what an exchange did beside writing to the client.
 type Answer struct {
 	// Redirect is the path and query of a local redirect: nothing has been
 	// sent, and the caller answers with that in place of this request.
 	Redirect string
+	// Allowed says that an authorizer lets the request go on; nothing has been
+	// sent. Variables are for the environment of what answers it.
+	Allowed   bool
+	Variables map[string]string
 }
 
 // silence is how long a child may say nothing before what it has said is sent.
@@ -113,25 +73,35 @@ const crashWait = 100 * time.Millisecond
 // Serve does the whole exchange. An error is an *Error, and unless it is
 // Started nothing has been sent.
 func (a *App) Serve(w http.ResponseWriter, req *Request) (Answer, error) {
+	if req.HTTP.ContentLength != 0 {
+		req.phase(scoreboard.Upload)
+	}
 	body, err := ReadBody(w, req.HTTP, a.Body)
 	if err != nil {
+		if req.Data != nil {
+			req.Data.Close()
+		}
 		return Answer{}, err
 	}
+	body.data = req.Data
 	defer body.Close()
 	req.Meta.BodyLength = body.Len()
 	req.Meta.HasBody = body.Len() > 0 || req.HTTP.ContentLength != 0
 	if err := req.mapParams(); err != nil {
 		return Answer{}, err
 	}
-	ctx := req.HTTP.Context()
-	if a.RequestTimeout > 0 {
-		// The deadline itself is the reader's (run.limit); this one ends the
-		// wait for a child.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, a.RequestTimeout, errRequestTimeout)
-		defer cancel()
-	}
+	ctx, cancel := a.bounded(req)
+	defer cancel()
 	return a.attempts(ctx, w, req, body)
+}
+
+// bounded is the context of a request. The deadline itself is the reader's
+// (run.limit); this one ends the wait for a child.
+func (a *App) bounded(req *Request) (context.Context, context.CancelFunc) {
+	if a.RequestTimeout > 0 {
+		return context.WithTimeoutCause(req.HTTP.Context(), a.RequestTimeout, errRequestTimeout)
+	}
+	return req.HTTP.Context(), func() {}
 }
 
 var errRequestTimeout = errors.New("request_timeout is over")
@@ -145,25 +115,28 @@ type run struct {
 	conv Attempt
 
 	pid, slot int
+	address   string      // of a child that runs elsewhere
 	limit     time.Time   // of the attempt, from RequestTimeout; zero: none
 	heard     bool        // the child has said something
 	started   atomic.Bool // something may have reached the client
 }
 
-func (x *run) attempt(body *Body, avoid int) (Answer, error) {
-	conv, err := x.Backend.Begin(x.ctx, x.req, body, avoid)
+func (x *run) attempt(body *Body, tried Tried) (Answer, error) {
+	x.req.phase(scoreboard.Queue)
+	conv, err := x.Backend.Begin(x.ctx, x.req, body, tried)
 	if err != nil {
 		var u *unsent
 		if errors.As(err, &u) {
-			x.slot, x.pid = u.slot, u.err.PID
+			x.slot, x.pid, x.address = u.slot, u.err.PID, u.err.Address
 		}
 		return Answer{}, x.orTimeout(err)
 	}
-	x.conv, x.pid, x.slot = conv, conv.PID(), conv.Slot()
+	x.conv, x.pid, x.slot, x.address = conv, conv.PID(), conv.Slot(), conv.Address()
 	if x.RequestTimeout > 0 {
 		x.limit, _ = x.ctx.Deadline()
 	}
 	defer context.AfterFunc(x.ctx, conv.Interrupt)()
+	x.req.phase(scoreboard.Header)
 	if x.req.NPH {
 		return Answer{}, x.passRaw()
 	}
@@ -193,14 +166,19 @@ func (x *run) answer(buf []byte) (Answer, error) {
 			if h.Status != http.StatusEarlyHints {
 				return Answer{}, x.fail(&Error{Kind: BadHeader, Err: fmt.Errorf("status %d is not for a child to send", h.Status)})
 			}
-			sendfile.Strip(h.Fields)
-			h.SendInterim(x.w, x.req.HTTP)
+			if !x.req.asks {
+				sendfile.Strip(h.Fields)
+				h.SendInterim(x.w, x.req.HTTP)
+			}
 			buf = whole[:copy(whole, rest)]
 			continue
 		}
 		if path := h.LocalRedirect(); path != "" {
 			x.release()
 			return Answer{Redirect: path}, nil
+		}
+		if x.req.asks && h.Code() == http.StatusOK {
+			return x.allowed(h, rest, limit)
 		}
 		return Answer{}, x.final(h, rest)
 	}
@@ -273,11 +251,14 @@ func (x *run) headerError(err error) error {
 	var e *Error
 	var status *fcgi.StatusError
 	var bad *cgi.HeaderError
+	var in *fcgi.InputError
 	switch {
 	case errors.As(err, &e):
 		return err
 	case errors.As(err, &status):
 		return statusError(status)
+	case errors.As(err, &in):
+		return &Error{Kind: x.req.inputKind(), Err: err}
 	case errors.As(err, &bad):
 		return &Error{Kind: BadHeader, Err: err}
 	case errors.Is(err, cgi.ErrNoHeader):
@@ -309,17 +290,51 @@ func (x *run) fail(err error) error {
 	} else {
 		e = &Error{Kind: Died, Err: err}
 	}
-	e.PID, e.Started = x.pid, x.started.Load()
+	e.PID, e.Address, e.Started = x.pid, x.address, x.started.Load()
 	switch e.Kind {
-	case HeaderTimeout, Stalled, RequestTimeout:
+	case HeaderTimeout, Stalled:
 		x.conv.Replace(e.Error())
-		x.conv.Settle(spawner.Cut, cgi.Abort)
+		x.conv.Settle(x.silent(), cgi.Abort)
+	case RequestTimeout:
+		x.conv.Replace(e.Error())
+		x.conv.Settle(x.cut(), cgi.Abort)
+	case Overloaded:
+		x.conv.Settle(spawner.Unsent, cgi.Stop)
 	case ClientGone, SendFailed:
-		x.conv.Settle(spawner.Cut, cgi.Abort)
-	case Died, NoChild, Overloaded, UnknownRole, ProtocolStatus:
+		x.conv.Settle(x.cut(), cgi.Abort)
+	case Died, NoChild, UnknownRole, ProtocolStatus:
 		x.conv.Settle(spawner.Failed, cgi.Stop)
 	default:
 		x.conv.Settle(spawner.Cut, cgi.Stop)
 	}
 	return e
 }
+
+// silent is what the silence of a child means: one of sluice's own works on and
+// is replaced, while of another only its ledger can keep requests away.
+func (x *run) silent() spawner.Outcome {
+	if x.address != "" {
+		return spawner.Failed
+	}
+	return spawner.Cut
+}
+
+// cut is what it means that we closed first: one of sluice's own may compute on,
+// while of another, as long as it has said nothing, nothing is known.
+func (x *run) cut() spawner.Outcome {
+	if x.address != "" && !x.heard {
+		return spawner.Unsent
+	}
+	return spawner.Cut
+}
+
+// childAttr names a child in the log: by its pid, or by its address where it is
+// not sluice's own.
+func childAttr(pid int, address string) slog.Attr {
+	if address != "" {
+		return slog.String("address", address)
+	}
+	return slog.Int("pid", pid)
+}
+
+func (x *run) child() slog.Attr { return childAttr(x.pid, x.address) }

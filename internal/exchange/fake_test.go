@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -18,13 +19,14 @@ type call struct {
 	in     *bufio.Reader
 	slot   int
 	try    int // counts the calls of one request
+	role   int
 	params map[string]string
 	keep   bool
 	closed bool
 }
 
 const (
-	recBegin, recAbort, recEnd, recParams, recStdin, recStdout, recStderr = 1, 2, 3, 4, 5, 6, 7
+	recBegin, recAbort, recEnd, recParams, recStdin, recStdout, recStderr, recData = 1, 2, 3, 4, 5, 6, 7, 8
 )
 
 func (c *call) record() (kind int, content []byte, err error) {
@@ -47,7 +49,7 @@ func (c *call) begin() error {
 		case err != nil:
 			return err
 		case kind == recBegin:
-			c.keep = b[2]&1 != 0
+			c.role, c.keep = int(b[1]), b[2]&1 != 0
 		case kind == recParams && len(b) > 0:
 			params.Write(b)
 		case kind == recParams:
@@ -69,7 +71,10 @@ func length(b *bytes.Buffer) int {
 }
 
 // stdin reads the input to its end.
-func (c *call) stdin() ([]byte, error) {
+func (c *call) stdin() ([]byte, error) { return c.stream(recStdin) }
+
+// stream reads a stream to its end, and no other may come between.
+func (c *call) stream(of int) ([]byte, error) {
 	var all []byte
 	for {
 		kind, b, err := c.record()
@@ -78,6 +83,8 @@ func (c *call) stdin() ([]byte, error) {
 			return all, err
 		case kind == recAbort:
 			return all, errors.New("abort")
+		case kind != of:
+			return all, fmt.Errorf("a record of type %d", kind)
 		case len(b) == 0:
 			return all, nil
 		}

@@ -11,7 +11,10 @@ import (
 
 // final acts on the final header block.
 func (x *run) final(h *cgi.Header, rest []byte) error {
-	if x.Sender == nil {
+	if x.req.asks {
+		stripVariables(h.Fields)
+	}
+	if x.Sender == nil || x.req.asks {
 		sendfile.Strip(h.Fields)
 		return x.relay(h, rest)
 	}
@@ -59,7 +62,7 @@ func (x *run) fileError(err error) error {
 			kind = FileBusy
 		}
 	}
-	return &Error{Kind: kind, PID: x.pid, Err: err}
+	return &Error{Kind: kind, PID: x.pid, Address: x.address, Err: err}
 }
 
 // copyHeader puts the child's fields into the answer. An answer without a

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"sluice/cgi"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -36,13 +37,16 @@ func (x *run) passRaw() error {
 	rw.Flush()
 	x.started.Store(true)
 	for {
+		x.req.phase(scoreboard.Send)
 		if _, err := c.Write((*bp)[:n]); err != nil {
 			return x.fail(&Error{Kind: SendFailed, Err: err})
 		}
+		x.req.phase(scoreboard.Body)
 		n, err = x.readBody(a, *bp)
 		switch err {
 		case nil:
 		case io.EOF:
+			x.req.letGo()
 			x.conv.Settle(spawner.Answered, cgi.Complete)
 			return nil
 		default:

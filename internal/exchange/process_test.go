@@ -55,10 +55,10 @@ func newCrewRig(t *testing.T, children int, change func(*App)) *rig {
 	po.Ledger = r.ledger
 	r.pool = spawner.NewPool(po)
 	errs := &cgi.ErrorLog{App: "app", Log: r.log.logger()}
-	s, err := spawner.NewSupervisor(spawner.SupervisorOptions{App: "app", Children: children, SocketDir: dir, SocketGID: -1,
+	s, err := spawner.NewSupervisor(spawner.SupervisorOptions{App: "app", Max: children, SocketDir: dir, SocketGID: -1,
 		Program:      spawner.Program{Command: []string{self}, Env: []string{childVariable + "=1", "GORACE=atexit_sleep_ms=0"}, Dir: "/"},
 		StartTimeout: 5 * time.Second, StopSignal: syscall.SIGTERM, StopGrace: time.Second,
-		Start: (&spawner.Forker{Reaper: reaper, Do: onThread}).Start, Event: r.pool.Apply, Stderr: errs.For, Log: r.log.logger()})
+		Start: (&spawner.Forker{Reaper: reaper, Do: onThread}).Start, Event: r.pool.Apply, Ledger: r.ledger, Stderr: errs.For, Log: r.log.logger()})
 	must(t, err)
 	sup.Store(s)
 	must(t, s.Start())

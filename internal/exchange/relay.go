@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/cgi"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -21,6 +22,7 @@ var relayBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return
 // without a pause, as most are, leaves in one write with its length; any other
 // is read into a spool as fast as the child writes it.
 func (x *run) relay(h *cgi.Header, rest []byte) error {
+	x.req.phase(scoreboard.Body)
 	a := newAnswer(x, h, rest)
 	code := h.Code()
 	copyHeader(x.w.Header(), h)
@@ -97,8 +99,9 @@ func (x *run) whole(a *answer, code int, body []byte) error {
 // settle gives the child back after a complete body. What it still says is most
 // often only the end of the request.
 func (x *run) settle(a *answer) {
+	x.req.letGo()
 	if a.more {
-		x.Log.Warn("child said more than its Content-Length", "pid", x.pid)
+		x.Log.Warn("child said more than its Content-Length", x.child())
 	}
 	if a.left != 0 && a.inner == nil {
 		x.conv.Settle(spawner.Answered, cgi.Complete) // ended by the child
@@ -138,7 +141,7 @@ func (x *run) tail(a *answer, limit time.Time) bool {
 		n, err := x.conv.Read(*bp)
 		if n > 0 && !a.more && a.inner == nil {
 			a.more = true
-			x.Log.Warn("child said more than its Content-Length", "pid", x.pid)
+			x.Log.Warn("child said more than its Content-Length", x.child())
 		}
 		if err == nil {
 			continue
@@ -160,6 +163,7 @@ func (x *run) tail(a *answer, limit time.Time) bool {
 // noBody answers with the header alone. What body there is, is discarded behind
 // it: the client has its whole answer and may well close now.
 func (x *run) noBody(a *answer, code int) error {
+	x.req.letGo()
 	x.begin(code)
 	err := http.NewResponseController(x.w).Flush()
 	a.more = true // which is no fault here
@@ -217,9 +221,11 @@ func (x *run) stream(a *answer, code int) error {
 	for {
 		switch {
 		case n > 0, errors.Is(err, os.ErrDeadlineExceeded):
+			x.req.phase(scoreboard.Send)
 			if werr := x.pass(code, (*bp)[:n]); werr != nil {
 				return x.fail(&Error{Kind: SendFailed, Err: werr})
 			}
+			x.req.phase(scoreboard.Body)
 		case err == io.EOF:
 			x.begin(code)
 			x.settle(a)

@@ -17,6 +17,7 @@ func (x *run) release() {
 }
 
 func (x *run) letGo(p ReleasePolicy) {
+	x.req.letGo()
 	if p == Close {
 		x.conv.Settle(spawner.Cut, cgi.Stop)
 		return

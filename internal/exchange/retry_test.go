@@ -103,7 +103,7 @@ func TestOnlyChildDies(t *testing.T) {
 	r := newRig(t, rigOptions{children: 1})
 	r.script(func(c *call) {
 		c.die()
-		r.pool.Apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
+		r.apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
 	})
 	res := r.do("GET", "/x", nil)
 	if res.status != 502 || res.end.err.Kind != Died {
@@ -167,23 +167,23 @@ func TestBacklogOfCrashed(t *testing.T) {
 			r.ledger, r.pool = ledger, pool
 			defer func() { r.pool = good }()
 			r.app.Backend.(*FastCGI).Pool = pool
-			pool.Apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 1})
+			r.apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 1})
 			r.script(func(c *call) { c.say(ok + "x") })
 			begin := make(chan time.Time, 2)
 			time.AfterFunc(50*time.Millisecond, func() {
 				begin <- time.Now()
-				pool.Apply(spawner.Event{Slot: 1, State: spawner.Ready, PID: 2})
-				pool.Apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
+				r.apply(spawner.Event{Slot: 1, State: spawner.Ready, PID: 2})
+				r.apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
 			})
 			res := r.do(method, "/x", nil)
 			if res.status != 200 || late(time.Since(<-begin), 0) {
 				t.Errorf("%d, %v", res.status, res.end.err)
 			}
-			pool.Apply(spawner.Event{Slot: 1, State: spawner.Absent})
-			pool.Apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 3})
+			r.apply(spawner.Event{Slot: 1, State: spawner.Absent})
+			r.apply(spawner.Event{Slot: 0, State: spawner.Ready, PID: 3})
 			time.AfterFunc(50*time.Millisecond, func() {
 				begin <- time.Now()
-				pool.Apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
+				r.apply(spawner.Event{Slot: 0, State: spawner.BackingOff})
 			})
 			res = r.do(method, "/x", nil)
 			if res.status != 503 || res.end.err.Kind != NoChild || late(time.Since(<-begin), 0) {
@@ -196,25 +196,13 @@ func TestBacklogOfCrashed(t *testing.T) {
 
 // A full backlog is busy, not broken.
 func TestFullBacklog(t *testing.T) {
-	dir := t.TempDir()
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	must(t, err)
-	defer syscall.Close(fd)
-	must(t, syscall.Bind(fd, &syscall.SockaddrUnix{Name: dir + "/s"}))
-	must(t, syscall.Listen(fd, 0))
-	for {
-		c, err := net.Dial("unix", dir+"/s")
-		if err != nil {
-			break
-		}
-		defer c.Close()
-	}
+	full := fullBacklog(t)
 	r := newRig(t, rigOptions{})
 	r.ledger = spawner.NewLedger(spawner.LedgerOptions{Balance: spawner.BalanceLeastConn, Slots: make([]spawner.SlotOptions, 2)})
 	r.ledger.Set(0, spawner.Ready, 0)
 	r.app.Backend = &FastCGI{Role: fcgi.Responder, Stderr: r.app.Backend.(*FastCGI).Stderr,
 		Pool: spawner.NewPool(spawner.PoolOptions{Ledger: r.ledger, Targets: []spawner.Target{
-			{Network: "unix", Address: dir + "/s"}, {Network: "unix", Address: r.listeners[1].Addr().String()}}})}
+			{Network: "unix", Address: full}, {Network: "unix", Address: r.listeners[1].Addr().String()}}})}
 	res := r.do("POST", "/x", nil)
 	if res.status != 503 || res.end.err.Kind != QueueFull || res.header.Get("Retry-After") == "" {
 		t.Errorf("%d, %v", res.status, res.end.err)
@@ -223,6 +211,23 @@ func TestFullBacklog(t *testing.T) {
 	r.script(func(c *call) { c.say(ok + "x") })
 	if res := r.do("POST", "/x", nil); res.status != 200 || !slices.Equal(r.slots(), []int{1}) {
 		t.Errorf("%d, %v", res.status, res.end.err)
+	}
+}
+
+// fullBacklog is the path of a socket that takes no connection any more.
+func fullBacklog(t *testing.T) string {
+	dir := t.TempDir()
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { syscall.Close(fd) })
+	must(t, syscall.Bind(fd, &syscall.SockaddrUnix{Name: dir + "/s"}))
+	must(t, syscall.Listen(fd, 0))
+	for {
+		c, err := net.Dial("unix", dir+"/s")
+		if err != nil {
+			return dir + "/s"
+		}
+		t.Cleanup(func() { c.Close() })
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/fcgi"
+	"sluice/sendfile"
 	"sluice/spawner"
 )
 
@@ -31,10 +32,12 @@ type rig struct {
 
 	stream, nph, whole bool
 	command            cgi.Command
+	data               func() *sendfile.File // of a filter's request
 
 	mu      sync.Mutex
 	reports []spawner.Report
 	ends    []end
+	seen    []*witness // of every request
 }
 
 // end is how a request ended, as the caller of Serve sees it.
@@ -49,6 +52,12 @@ type rigOptions struct {
 	keepAlive bool
 	queue     spawner.LedgerOptions
 	change    func(*App)
+}
+
+// apply is what a supervisor does.
+func (r *rig) apply(e spawner.Event) {
+	r.ledger.Set(e.Slot, e.State, e.PID)
+	r.pool.Apply(e)
 }
 
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -71,7 +80,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	}
 	r.pool = spawner.NewPool(po)
 	for i := range o.children {
-		r.pool.Apply(spawner.Event{Slot: i, State: spawner.Ready, PID: 1000 + i})
+		r.apply(spawner.Event{Slot: i, State: spawner.Ready, PID: 1000 + i})
 	}
 	r.start(&FastCGI{Pool: r.pool, Role: fcgi.Responder, WriteTimeout: time.Second,
 		Stderr: &cgi.ErrorLog{App: "app", Log: r.log.logger()}}, o.change)
@@ -96,7 +105,7 @@ func (r *rig) start(b Backend, change func(*App)) {
 	tr := &http.Transport{DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: 5 * time.Second}
 	r.client = &http.Client{Transport: tr, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	r.t.Cleanup(r.server.Close)
+	r.t.Cleanup(func() { r.server.Close(); r.witnessed() })
 }
 
 func (r *rig) report(rep spawner.Report) {
@@ -107,10 +116,23 @@ func (r *rig) report(rep spawner.Report) {
 
 // serve does what the front does with an App.
 func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
-	begin := time.Now()
 	local, _ := req.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	ans, err := r.app.Serve(w, &Request{HTTP: req, Stream: r.stream, NPH: r.nph, Whole: r.whole, Command: r.command,
-		Meta: &cgi.Meta{Request: req, ScriptName: req.URL.Path, Local: local}})
+	see := &witness{}
+	r.mu.Lock()
+	r.seen = append(r.seen, see)
+	r.mu.Unlock()
+	own := &Request{HTTP: req, Observer: see, Stream: r.stream, NPH: r.nph, Whole: r.whole, Command: r.command,
+		Meta: &cgi.Meta{Request: req, ScriptName: req.URL.Path, Local: local}}
+	if r.data != nil {
+		own.Data = r.data()
+	}
+	begin := time.Now()
+	ans, err := r.app.Serve(w, own)
+	r.finish(w, begin, ans, err)
+}
+
+// finish answers for a request that is over, as the front does.
+func (r *rig) finish(w http.ResponseWriter, begin time.Time, ans Answer, err error) {
 	e := end{ans: ans, took: time.Since(begin)}
 	if err != nil && !errors.As(err, &e.err) {
 		r.t.Errorf("not an *Error: %v", err)

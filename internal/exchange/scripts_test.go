@@ -25,7 +25,9 @@ func newScriptRig(t *testing.T, change func(*App, *Scripts)) *rig {
 	r.ledger.Set(0, spawner.Ready, 0)
 	starter := &spawner.Scripts{}
 	errs := &cgi.ErrorLog{App: "app", Log: r.log.logger()}
-	b := &Scripts{Starter: starter, Ledger: r.ledger, Log: r.log.logger(), Loose: make(chan struct{}, 2),
+	loose := spawner.NewLedger(spawner.LedgerOptions{Slots: []spawner.SlotOptions{{Connections: 2}}})
+	loose.Set(0, spawner.Ready, 0)
+	b := &Scripts{Starter: starter, Ledger: r.ledger, Log: r.log.logger(), Loose: loose,
 		Options: cgi.Options{StopGrace: 200 * time.Millisecond, Background: time.Second, Stderr: errs.For}}
 	r.start(b, func(a *App) {
 		if change != nil {

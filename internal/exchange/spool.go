@@ -19,6 +19,8 @@ type SpoolLimits struct {
 type spool struct {
 	lim   SpoolLimits
 	whole bool // nothing is taken before all is here, so there is no waiting for room
+	// waits is told when the writer begins and ends to wait for room.
+	waits func(bool)
 
 	mu     sync.Mutex
 	change *sync.Cond // something was put in or taken out, or ended
@@ -33,7 +35,7 @@ type spool struct {
 }
 
 func newSpool(l SpoolLimits) *spool {
-	s := &spool{lim: l}
+	s := &spool{lim: l, waits: func(bool) {}}
 	s.change = sync.NewCond(&s.mu)
 	return s
 }
@@ -48,7 +50,9 @@ func (s *spool) put(p []byte) error {
 			return errNoRoom
 		}
 		if n == 0 {
+			s.waits(true)
 			s.change.Wait()
+			s.waits(false)
 			continue
 		}
 		p = p[n:]

@@ -7,6 +7,8 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+
+	"sluice/internal/scoreboard"
 )
 
 // spooled passes on a body through a spool: one goroutine reads the child and
@@ -15,6 +17,7 @@ import (
 func (x *run) spooled(a *answer, code int, head []byte, paused bool) error {
 	s := newSpool(x.Response)
 	defer s.close()
+	s.waits = x.slowed
 	s.whole = x.req.Whole && x.w.Header().Get("Content-Length") == ""
 	if s.whole {
 		s.lim.File = math.MaxInt64
@@ -66,6 +69,15 @@ func (x *run) fill(s *spool, a *answer, head []byte) error {
 	err = x.fail(err)
 	s.end(err)
 	return err
+}
+
+// slowed notes that the child waits for the client, or does no longer.
+func (x *run) slowed(on bool) {
+	if on {
+		x.req.phase(scoreboard.Send)
+	} else {
+		x.req.phase(scoreboard.Body)
+	}
 }
 
 // put errors.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 )
 
@@ -28,6 +29,27 @@ type conn struct {
 	strict  strict
 	closed  sync.Once
 	onClose func()
+	place   *scoreboard.Place
+	state   atomic.Uint32 // a scoreboard.ConnState, or connClosed
+}
+
+const connClosed = uint32(scoreboard.ConnStates)
+
+// move says what the connection does now.
+func (c *conn) move(to scoreboard.ConnState) {
+	if c == nil {
+		return
+	}
+	for {
+		from := c.state.Load()
+		if from == uint32(to) || from == connClosed {
+			return
+		}
+		if c.state.CompareAndSwap(from, uint32(to)) {
+			c.place.Move(scoreboard.ConnState(from), to)
+			return
+		}
+	}
 }
 
 type connKey struct{}
@@ -62,6 +84,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := c.Conn.Read(p)
+	if n > 0 && c.state.Load() == uint32(scoreboard.Idle) {
+		c.move(scoreboard.Reading) // the first of the next request
+	}
 	if good := c.strict.see(p[:n]); good < n {
 		return good + c.strict.fill(p[good:]), nil
 	}
@@ -150,6 +175,9 @@ func (c *conn) reset() { c.SetLinger(0) }
 // Close closes the connection.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.closed.Do(c.onClose)
+	c.closed.Do(func() {
+		c.place.Leave(scoreboard.ConnState(c.state.Swap(connClosed)))
+		c.onClose()
+	})
 	return err
 }

@@ -32,12 +32,17 @@ type Handler struct {
 	Access   *AccessLog // nil: none
 	// KeepaliveRequests closes a connection after so many; 0: no limit.
 	KeepaliveRequests int
+	Tracking          *Tracking // nil: none
 }
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
 	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
+	if h.Tracking != nil {
+		rw.track = h.Tracking.begin(r, rw.conn)
+		defer rw.track.end(rw)
+	}
 	if h.Access != nil {
 		begin := time.Now()
 		defer func() { h.Access.write(r, rw, begin) }()
@@ -60,10 +65,13 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 	u, inside := r.URL, false
 	for range maxRedirects + 1 {
 		t := site.Resolve(u, inside)
-		if t.App == nil {
-			return h.plain(w, r, u, t)
+		ans, err := h.authorize(w, r, u, t, inside)
+		if err == nil && ans.Allowed {
+			if t.App == nil {
+				return h.plain(w, r, u, t)
+			}
+			ans, err = h.exchange(w, r, t, ans.Variables)
 		}
-		ans, err := h.exchange(w, r, t)
 		if err != nil || ans.Redirect == "" {
 			return err
 		}
@@ -116,20 +124,10 @@ func location(p, query string) string {
 
 // file sends a static file.
 func (h *Handler) file(w *response, r *http.Request, t Target) error {
-	links := sendfile.Follow
-	if !t.Site.FollowSymlinks {
-		links = sendfile.Deny
-	}
-	f, err := sendfile.OpenBeneath(t.Root, t.File, links)
+	w.track.sends()
+	f, err := t.open()
 	if err != nil {
-		var e *sendfile.Error
-		if !errors.As(err, &e) {
-			return err
-		}
-		if e.Status >= 500 {
-			h.Log.Error("file could not be opened", "request", r.RequestURI, "err", err)
-		}
-		return answer(w, e.Status)
+		return h.notOpened(w, r, err)
 	}
 	defer f.Close()
 	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types}
@@ -139,10 +137,31 @@ func (h *Handler) file(w *response, r *http.Request, t Target) error {
 	return nil
 }
 
-// exchange passes the request to the application.
-func (h *Handler) exchange(w *response, r *http.Request, t Target) (exchange.Answer, error) {
+// open opens the file of a target by the site's policy of symbolic links.
+func (t *Target) open() (*sendfile.File, error) {
+	links := sendfile.Follow
+	if !t.Site.FollowSymlinks {
+		links = sendfile.Deny
+	}
+	return sendfile.OpenBeneath(t.Root, t.File, links)
+}
+
+// notOpened answers for a file that could not be opened.
+func (h *Handler) notOpened(w *response, r *http.Request, err error) error {
+	var e *sendfile.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if e.Status >= 500 {
+		h.Log.Error("file could not be opened", "request", r.RequestURI, "err", err)
+	}
+	return answer(w, e.Status)
+}
+
+// exchange passes the request to the application; vars are an authorizer's.
+func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[string]string) (exchange.Answer, error) {
 	w.app = t.App.Name
-	return t.App.Serve(w, &exchange.Request{
+	req := &exchange.Request{
 		HTTP:    r,
 		Meta:    h.Meta(r, t),
 		Command: t.command(),
@@ -150,7 +169,22 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target) (exchange.Ans
 		Stream:  t.Route.Stream,
 		NPH:     t.App.Scripts && strings.HasPrefix(filepath.Base(t.ScriptFilename), "nph-"),
 		Whole:   w.proto10 && !w.canReset(),
-	})
+	}
+	if w.track != nil {
+		w.track.forApp(t.App)
+		req.Observer = w.track
+	}
+	if len(vars) > 0 {
+		req.Meta.Env = joined(req.Meta.Env, vars)
+	}
+	if t.App.Filter {
+		f, err := t.open()
+		if err != nil {
+			return exchange.Answer{}, h.notOpened(w, r, err)
+		}
+		req.Data = f
+	}
+	return t.App.Serve(w, req)
 }
 
 // Meta is what the child of a target is told about the request.
@@ -222,6 +256,8 @@ func (h *Handler) note(w *response, r *http.Request, e *exchange.Error) {
 	}
 	if e.PID != 0 {
 		args = append(args, "pid", e.PID)
+	} else if e.Address != "" {
+		args = append(args, "address", e.Address)
 	}
 	if e.Started {
 		args = append(args, "aborted", true)

@@ -19,7 +19,8 @@ type Target struct {
 	Reason   string // for the log and explain: why
 	Location string
 
-	// File is a static file: its name below Root.
+	// File is a static file, or the one that a filter is given: its name below
+	// Root.
 	Root, File string
 
 	// The script of an app.
@@ -157,13 +158,13 @@ func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, 
 	case r.App == nil:
 		return s.static(r, p, rest, inside, depth), true
 	case r.Script != "":
-		return s.script(r, p, strings.TrimSuffix(p[:len(p)-len(rest)], "/"), "", r.Script, rest), true
+		return s.script(r, filepath.Dir(r.Script), strings.TrimSuffix(p[:len(p)-len(rest)], "/"), r.Script, rest), true
 	case r.Dir != "":
-		return s.walk(r, p, r.Dir, strings.TrimSuffix(r.Prefix, "/"), rest), true
-	case r.App.Scripts:
-		return s.walk(r, p, s.Root, "", p), true
+		return s.walk(r, r.Dir, strings.TrimSuffix(r.Prefix, "/"), rest), true
+	case r.App.Scripts, r.App.Filter:
+		return s.walk(r, s.Root, "", p), true
 	}
-	return s.virtual(r, p, rest), true
+	return s.virtual(r, rest), true
 }
 
 // byEnding splits the path at the first existing regular file with the route's
@@ -182,8 +183,8 @@ func (s *Site) byEnding(r *Route, p, rest string) (Target, bool) {
 	}
 	for head, info := range heads(rest) {
 		if strings.HasSuffix(head, r.Ending) && len(path.Base(head)) > len(r.Ending) {
-			if r.App.ScriptRoot != "" || s.regular(dir, head) {
-				return s.script(r, p, base+head, dir+"/", dir+head, info), true
+			if r.App.ScriptRoot != "" && !r.App.Filter || s.regular(dir, head) {
+				return s.script(r, dir, base+head, dir+head, info), true
 			}
 		}
 	}
@@ -218,7 +219,7 @@ func (s *Site) stat(dir, name string) (os.FileInfo, error) {
 }
 
 // walk follows the rest of the path below dir to the first regular file.
-func (s *Site) walk(r *Route, p, dir, base, rest string) Target {
+func (s *Site) walk(r *Route, dir, base, rest string) Target {
 	for head, info := range heads(rest) {
 		if head == "/" {
 			continue
@@ -228,7 +229,7 @@ func (s *Site) walk(r *Route, p, dir, base, rest string) Target {
 		case err != nil:
 			return refuse(http.StatusNotFound, "no file "+dir+head)
 		case fi.Mode().IsRegular():
-			return s.script(r, p, base+head, dir+"/", dir+head, info)
+			return s.script(r, dir, base+head, dir+head, info)
 		case !fi.IsDir():
 			return refuse(http.StatusForbidden, dir+head+" is not a regular file")
 		}
@@ -236,11 +237,18 @@ func (s *Site) walk(r *Route, p, dir, base, rest string) Target {
 	return refuse(http.StatusForbidden, "a folder of scripts")
 }
 
-func (s *Site) script(r *Route, p, name, folder, file, info string) Target {
+// script is a script below dir, or for a filter the file that it is given.
+func (s *Site) script(r *Route, dir, name, file, info string) Target {
 	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
-	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, Folder: folder, PathInfo: info, DocumentRoot: s.Root}
+	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, PathInfo: info, DocumentRoot: s.Root}
+	if r.Script == "" || r.Ending != "" {
+		t.Folder = dir + "/"
+	}
+	if r.App.Filter {
+		t.Root, t.File = dir, strings.TrimPrefix(file, dir)
+	}
 	if sr := r.App.ScriptRoot; sr != "" {
 		t.DocumentRoot = sr
 		if rel, ok := strings.CutPrefix(file, s.Root+"/"); ok {
@@ -251,12 +259,12 @@ func (s *Site) script(r *Route, p, name, folder, file, info string) Target {
 }
 
 // virtual gives a whole prefix to an application that finds its own way.
-func (s *Site) virtual(r *Route, p, rest string) Target {
+func (s *Site) virtual(r *Route, rest string) Target {
 	name := strings.TrimSuffix(r.Prefix, "/")
 	if r.Exact {
 		name = r.Prefix
 	}
-	return s.script(r, p, name, "", s.Root+name, rest)
+	return s.script(r, s.Root, name, s.Root+name, rest)
 }
 
 // static is a route that serves files.

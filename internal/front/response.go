@@ -18,6 +18,7 @@ type response struct {
 	head    bool // a body is not sent
 	last    bool // of its connection
 	app     string
+	track   *tracker // nil: nobody follows the request
 
 	status  int
 	bytes   int64

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sluice/internal/scoreboard"
 )
 
 // Options are the limits of the connections.
@@ -22,6 +24,7 @@ type Options struct {
 	HeaderTimeout time.Duration // to the end of a request's header
 	KeepaliveIdle time.Duration // between two requests; 0: a connection is for one
 	SendTimeout   time.Duration // without progress towards the client
+	Place         *scoreboard.Place
 }
 
 // Server accepts connections on any number of listeners.
@@ -45,10 +48,23 @@ func New(o Options) *Server {
 		MaxHeaderBytes: max(1, o.HeaderBytes-4096),
 		ErrorLog:       log.New(complaints{o.Log}, "", 0),
 		ConnContext:    withConn,
+		ConnState:      connState,
 	}
 	// To net/http an IdleTimeout of 0 is no limit.
 	s.http.SetKeepAlivesEnabled(o.KeepaliveIdle > 0)
 	return s
+}
+
+// connState notes what net/http alone knows; the rest is the requests' to say.
+func connState(c net.Conn, s http.ConnState) {
+	own, ok := c.(*conn)
+	switch {
+	case !ok:
+	case s == http.StateIdle:
+		own.move(scoreboard.Idle)
+	case s == http.StateActive:
+		own.move(scoreboard.Reading)
+	}
 }
 
 // complaints are net/http's own log lines: nearly all of them are about what a
@@ -74,6 +90,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.busy.Add(1)
+		s.opt.Place.Request()
 		defer s.busy.Done()
 		h.ServeHTTP(w, r)
 	})
@@ -127,5 +144,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	_, tcp := c.(*net.TCPConn)
-	return &conn{Conn: c, raw: raw, tcp: tcp, timeout: l.s.opt.SendTimeout, strict: newStrict(), onClose: release}, nil
+	l.s.opt.Place.Enter(scoreboard.Reading)
+	return &conn{Conn: c, raw: raw, tcp: tcp, timeout: l.s.opt.SendTimeout, strict: newStrict(), onClose: release,
+		place: l.s.opt.Place}, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/scoreboard"
 )
 
 // Site is one set of hosts, with a folder and routes.
@@ -32,17 +33,18 @@ type Route struct {
 	Prefix string // the whole path if Exact
 	Ending string // ".ext" or ""
 
-	App      *App
-	Dir      string
-	Script   string
-	Alias    string
-	Static   bool
-	Deny     bool
-	Internal bool
-	Env      map[string]string
-	Slashes  SlashPolicy
-	Stream   bool
-	Params   func(meta *cgi.Meta, set func(name, value string)) error // maps the meta-variables; nil: as they are
+	App        *App
+	Authorizer *App // asked before anything else; nil: nobody
+	Dir        string
+	Script     string
+	Alias      string
+	Static     bool
+	Deny       bool
+	Internal   bool
+	Env        map[string]string
+	Slashes    SlashPolicy
+	Stream     bool
+	Params     func(meta *cgi.Meta, set func(name, value string)) error // maps the meta-variables; nil: as they are
 }
 
 // SlashPolicy is what an encoded slash in a path means.
@@ -59,11 +61,13 @@ const (
 type App struct {
 	*exchange.App
 	Scripts           bool     // every request starts a program (CGI)
+	Filter            bool     // is given the file that the URL reaches
 	Interpreter       []string // runs the script; none: it is executed itself
 	ScriptRoot        string   // the application's name for the site's root; then no file is looked for
 	Dir               string   // working directory of scripts; "": the script's own
 	Env               map[string]string
 	PassAuthorization bool
+	Records           *scoreboard.Records
 }
 
 // prepare sorts the routes into the order in which they are tried: exact ones,

@@ -28,7 +28,7 @@ func sourcesOf(s *Site) sources {
 			src.programs = append(src.programs, names(r.Script)...)
 		case r.Dir != "":
 			src.folders = append(src.folders, names(r.Dir)...)
-		case r.App.Scripts && s.Root != "":
+		case (r.App.Scripts || r.App.Filter) && s.Root != "":
 			src.folders = append(src.folders, names(s.Root+r.Prefix)...)
 		}
 	}

@@ -11,18 +11,24 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/internal/status"
 )
 
 // Command is what a control client asks for: one JSON object on a line.
 type Command struct {
-	Name string `json:"command"`       // "stop"
+	Name string `json:"command"`       // one of commands
 	Now  bool   `json:"now,omitempty"` // stop: do not wait for requests
+	App  string `json:"app,omitempty"` // restart
 }
 
 // Result is the answer to a Command, on a line when it has been carried out.
 type Result struct {
-	OK    bool   `json:"ok"`
-	Error string `json:"error,omitempty"`
+	OK     bool           `json:"ok"`
+	Error  string         `json:"error,omitempty"`
+	Status *status.Status `json:"status,omitempty"`
+	// Restarted is how many children a restart has replaced, also before it failed.
+	Restarted int `json:"restarted,omitempty"`
 }
 
 // control serves the control socket. Who may connect is a matter of the
@@ -111,23 +117,34 @@ func (c *control) close() { c.l.Close() }
 // Send sends a command to the server at the control socket and waits until it
 // has been carried out.
 func Send(path string, cmd Command) error {
+	_, err := Ask(path, cmd)
+	return err
+}
+
+// NoServerError is a control socket at which nobody listens.
+type NoServerError struct{ Path string }
+
+func (e *NoServerError) Error() string { return "no server at " + e.Path }
+
+// Ask is Send for a command whose result says more than whether it went well.
+func Ask(path string, cmd Command) (*Result, error) {
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("no server at %s", path)
+			return nil, &NoServerError{path}
 		}
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	if err := json.NewEncoder(conn).Encode(cmd); err != nil {
-		return err
+		return nil, err
 	}
 	var r Result
 	if err := json.NewDecoder(conn).Decode(&r); err != nil {
-		return fmt.Errorf("the server at %s did not answer: %w", path, err)
+		return nil, fmt.Errorf("the server at %s did not answer: %w", path, err)
 	}
 	if !r.OK {
-		return errors.New(r.Error)
+		return &r, errors.New(r.Error)
 	}
-	return nil
+	return &r, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"sluice/internal/assemble"
 	"sluice/internal/config"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -60,6 +61,9 @@ type Master struct {
 	control *control
 	reaper  *spawner.Reaper
 	sups    map[string]*spawner.Supervisor
+	shared  *shared
+	board   *board
+	opened  chan struct{} // closed when all above is there
 
 	mu       sync.Mutex
 	workers  []*workerProcess // by place - 1; nil until it has been forked
@@ -81,7 +85,7 @@ const (
 
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
-	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), sups: map[string]*spawner.Supervisor{},
+	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), opened: make(chan struct{}), sups: map[string]*spawner.Supervisor{},
 		workers: make([]*workerProcess, o.Config.Workers)}
 	defer m.close()
 	if err := m.open(); err != nil {
@@ -126,6 +130,9 @@ func (m *Master) open() error {
 	if m.runtime, err = openRuntime(m.cfg.Runtime, m.ids.Workers); err != nil {
 		return &ExitError{ExitBind, err}
 	}
+	if m.board, err = openBoard(m.cfg, m.opt.Version); err != nil {
+		return &ExitError{ExitConfig, err}
+	}
 	for _, l := range m.cfg.Listeners {
 		s, err := listen(l)
 		if s != nil && s.file != nil {
@@ -141,8 +148,16 @@ func (m *Master) open() error {
 	if err := spawner.Subreaper(); err != nil {
 		return err
 	}
+	if m.shared, err = createShared(m.cfg); err != nil {
+		return err
+	}
 	m.reaper = spawner.NewReaper()
-	return m.openSupervisors()
+	if err := m.openSupervisors(); err != nil {
+		return err
+	}
+	close(m.opened)
+	m.board.keep(m.sources())
+	return nil
 }
 
 func (m *Master) openLogs() (err error) {
@@ -165,7 +180,7 @@ func (m *Master) openLogs() (err error) {
 func (m *Master) openSupervisors() error {
 	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
 	for _, o := range assemble.Supervisors(m.cfg, m.runtime.children, m.ids, m.log) {
-		o.Start, o.Event = forker.Start, m.event
+		o.Start, o.Event, o.Ledger = forker.Start, m.event, m.shared.ledgers[o.App]
 		s, err := spawner.NewSupervisor(o)
 		if err != nil {
 			return &ExitError{ExitBind, fmt.Errorf("app %q: %w", o.App, err)}
@@ -215,6 +230,7 @@ func (m *Master) isStopping() bool {
 
 // event passes the supervisor's word on to the workers.
 func (m *Master) event(e spawner.Event) {
+	m.board.child(e)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, w := range m.workers {
@@ -246,23 +262,6 @@ func (m *Master) ask(k stopKind) {
 	select {
 	case m.stops <- k:
 	default: // eight are waiting: it is known
-	}
-}
-
-// command carries out a command of the control socket.
-func (m *Master) command(c Command, conn *net.UnixConn) {
-	if c.Name != "stop" {
-		reply(conn, Result{Error: fmt.Sprintf("unknown command %q", c.Name)})
-		conn.Close()
-		return
-	}
-	m.mu.Lock()
-	m.waiting = append(m.waiting, conn)
-	m.mu.Unlock()
-	if c.Now {
-		m.ask(stopNow)
-	} else {
-		m.ask(stopTimely)
 	}
 }
 
@@ -318,7 +317,8 @@ func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, hurry <-chan 
 			now()
 		}
 		for _, w := range workers {
-			if w != nil {
+			if w != nil && !w.ended() {
+				m.board.State(w.place, scoreboard.Stopping)
 				w.tell(message{Stop: s})
 			}
 		}
@@ -374,11 +374,17 @@ func (m *Master) close() {
 	for _, s := range m.sockets {
 		s.close()
 	}
+	if m.board != nil {
+		m.board.close()
+	}
 	if m.control != nil {
 		m.control.close()
 	}
 	if m.reaper != nil {
 		m.reaper.Close()
+	}
+	if m.shared != nil {
+		m.shared.close()
 	}
 	if m.runtime != nil {
 		m.runtime.close()

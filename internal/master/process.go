@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/assemble"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -113,8 +114,11 @@ func (m *Master) startWorker(place int) error {
 	if err != nil {
 		w.child.Signal(syscall.SIGKILL)
 		<-w.child.Done()
+		m.shared.clear(place)
+		m.board.ClearPlace(place)
 		return fmt.Errorf("start worker: %w", err)
 	}
+	m.board.State(place, scoreboard.Running)
 	m.log.Info("worker is ready", "pid", w.child.PID())
 	go m.guard(w)
 	return nil
@@ -146,6 +150,7 @@ func (m *Master) introduce(w *workerProcess) bool {
 		s.Events = append(s.Events, sup.Events()...)
 	}
 	m.workers[w.place-1] = w
+	m.board.Worker(w.place, w.child.PID(), m.board.generation, scoreboard.Starting)
 	w.tell(message{Setup: s})
 	return true
 }
@@ -169,7 +174,8 @@ func (m *Master) inherited() []inheritedFile {
 	if m.access != nil {
 		all = append(all, inheritedFile{fileAccessLog, m.access})
 	}
-	return all
+	all = append(all, inheritedFile{fileScoreboard, m.board.file})
+	return append(all, m.shared.files...)
 }
 
 func (m *Master) forkWorker(place int) (*workerProcess, error) {
@@ -261,6 +267,8 @@ func (w *workerProcess) listen() {
 			if s := w.m.sups[m.Report.App]; s != nil {
 				s.Report(*m.Report)
 			}
+		case m.Slow != nil:
+			w.m.slow(w, *m.Slow)
 		}
 	})
 	if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
@@ -272,10 +280,12 @@ func (w *workerProcess) listen() {
 // guard replaces a worker that dies.
 func (m *Master) guard(w *workerProcess) {
 	<-w.child.Done()
+	m.board.ClearPlace(w.place)
 	if m.isStopping() {
 		return
 	}
 	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
+	m.shared.clear(w.place)
 	pause := time.Duration(0)
 	if time.Since(w.began) < time.Second {
 		pause = workerPause

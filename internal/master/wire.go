@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/internal/config"
+	"sluice/internal/front"
 	"sluice/spawner"
 )
 
@@ -26,6 +27,7 @@ type message struct {
 	Ready  bool            `json:"ready,omitempty"`
 	Failed string          `json:"failed,omitempty"`
 	Report *spawner.Report `json:"report,omitempty"`
+	Slow   *front.Slow     `json:"slow,omitempty"`
 }
 
 // setup is the first message to a worker.
@@ -41,10 +43,11 @@ type setup struct {
 
 // What an inherited descriptor is.
 const (
-	fileListener  = "listener"
-	fileErrorLog  = "error log"
-	fileAccessLog = "access log"
-	fileScripts   = "scripts" // a worker's own
+	fileListener   = "listener"
+	fileErrorLog   = "error log"
+	fileAccessLog  = "access log"
+	fileScoreboard = "scoreboard"
+	fileScripts    = "scripts" // a worker's own
 )
 
 // stop ends a worker: it finishes what it has, for at most Timeout.

@@ -133,6 +133,14 @@ func (w *worker) start(s *setup) error {
 		access = f
 	}
 	w.log = NewLog(errlog, s.Config.Log.Level)
+	memory, err := openShared(s.Config, files, s.Place)
+	if err != nil {
+		return err
+	}
+	place, err := openPlace(files[fileScoreboard], s.Place)
+	if err != nil {
+		return err
+	}
 	for _, f := range files[fileScripts] {
 		conn, err := packetConn(f)
 		if err != nil {
@@ -141,18 +149,16 @@ func (w *worker) start(s *setup) error {
 		w.remote = newRemoteScripts(conn)
 	}
 	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
-		Version: s.Version,
-		Log:     w.log,
-		Access:  access,
-		Sockets: s.Sockets,
-		Report:  w.report,
-		Scripts: func(a *config.App) cgi.Starter {
-			if slices.Contains(s.Apart, a.Name) {
-				return w.remote.For(a)
-			}
-			return w.scripts.With(assemble.ScriptOptions(a, nil))
-		},
+		Version:  s.Version,
+		Log:      w.log,
+		Access:   access,
+		Sockets:  s.Sockets,
+		Report:   w.report,
+		Scripts:  func(a *config.App) cgi.Starter { return w.starter(a, s.Apart) },
+		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
+		Place:    place,
+		Slow:     w.slow,
 	})
 	if err != nil {
 		return err
@@ -172,6 +178,15 @@ func (w *worker) start(s *setup) error {
 	return nil
 }
 
+// starter starts the scripts of an app; apart are those whose scripts the master
+// starts.
+func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
+	if slices.Contains(apart, a.Name) {
+		return w.remote.For(a)
+	}
+	return w.scripts.With(assemble.ScriptOptions(a, nil))
+}
+
 func listenOn(f *os.File) (net.Listener, error) {
 	defer f.Close()
 	l, err := net.FileListener(f)
@@ -184,6 +199,12 @@ func listenOn(f *os.File) (net.Listener, error) {
 func (w *worker) report(r spawner.Report) {
 	if err := w.wire.send(message{Report: &r}); err != nil && !errors.Is(err, os.ErrClosed) {
 		w.log.Error("report to the master", "err", err)
+	}
+}
+
+func (w *worker) slow(s front.Slow) {
+	if err := w.wire.send(message{Slow: &s}); err != nil && !errors.Is(err, os.ErrClosed) {
+		w.log.Error("slow request is not reported to the master", "err", err)
 	}
 }
 

@@ -1,0 +1,242 @@
+package front
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/internal/scoreboard"
+)
+
+// Tracking is what is known of the requests in progress, beside their answers.
+type Tracking struct {
+	Place *scoreboard.Place // nil: no scoreboard
+	Times bool              // how long each phase takes
+	Slow  time.Duration     // requests that take longer are reported; 0: none
+	// Report gets a slow request, once while it runs and once at its end. It
+	// must not block for long.
+	Report func(Slow)
+
+	pool sync.Pool
+}
+
+// Slow is a request that takes long.
+type Slow struct {
+	Method  string        `json:"method"`
+	Request string        `json:"request"` // the target as the client sent it
+	Client  string        `json:"client"`
+	App     string        `json:"app,omitempty"`
+	PID     int           `json:"pid,omitempty"` // of the child that it was given to last
+	Took    time.Duration `json:"took"`          // so far
+	// Phase is where it is, and Held whether the child is at it.
+	Phase scoreboard.Phase                 `json:"phase"`
+	Held  bool                             `json:"held,omitempty"`
+	Spent [scoreboard.Phases]time.Duration `json:"spent"` // in each phase; all 0 without Times
+	Ended bool                             `json:"ended,omitempty"`
+	// When Ended: what the access log says.
+	Status  int   `json:"status,omitempty"`
+	Bytes   int64 `json:"bytes,omitempty"`
+	Aborted bool  `json:"aborted,omitempty"`
+}
+
+// connStates is what a connection does while its request is in a phase.
+var connStates = [scoreboard.Phases]scoreboard.ConnState{
+	scoreboard.NoPhase: scoreboard.Reading,
+	scoreboard.Upload:  scoreboard.Reading,
+	scoreboard.Queue:   scoreboard.Waiting,
+	scoreboard.Connect: scoreboard.Working,
+	scoreboard.Header:  scoreboard.Working,
+	scoreboard.Body:    scoreboard.Working,
+	scoreboard.Send:    scoreboard.Sending,
+	scoreboard.Drain:   scoreboard.Sending,
+}
+
+// tracker follows one request: it is the exchange's Observer. It is used again
+// for another request when the handler, every child that had this one, and the
+// timer are done with it.
+type tracker struct {
+	t     *Tracking
+	users atomic.Int32
+	timer *time.Timer
+
+	mu      sync.Mutex
+	r       *http.Request
+	conn    *conn // nil where the connection is not ours
+	app     string
+	records *scoreboard.Records
+	began   time.Time
+	phase   scoreboard.Phase
+	since   time.Time
+	spent   [scoreboard.Phases]time.Duration
+	rec     scoreboard.Record // of the child that has the request
+	held    bool
+	pid     int
+	over    bool // the handler has returned
+	slow    lateness
+	last    Slow // what is to be reported behind what is being reported
+}
+
+// lateness is how far the report of a slow request is.
+type lateness uint8
+
+const (
+	inTime    lateness = iota
+	reporting          // is being told of
+	reported
+)
+
+// begin follows a request.
+func (t *Tracking) begin(r *http.Request, c *conn) *tracker {
+	k, _ := t.pool.Get().(*tracker)
+	if k == nil {
+		k = &tracker{t: t}
+	}
+	k.users.Store(1)
+	k.r, k.conn = r, c
+	if t.Times || t.Slow > 0 {
+		k.began = time.Now()
+		k.since = k.began
+	}
+	if t.Slow > 0 {
+		k.users.Add(1)
+		if k.timer == nil {
+			k.timer = time.AfterFunc(t.Slow, k.late)
+		} else {
+			k.timer.Reset(t.Slow)
+		}
+	}
+	return k
+}
+
+// forApp says whose child the request is for.
+func (k *tracker) forApp(a *App) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.app, k.records = a.Name, a.Records
+}
+
+// sends says that the request is answered without a child.
+func (k *tracker) sends() {
+	if k != nil {
+		k.Phase(scoreboard.Send)
+	}
+}
+
+// Phase implements exchange.Observer.
+func (k *tracker) Phase(p scoreboard.Phase) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.over {
+		k.enter(p)
+		k.rec.Phase(p, k.since)
+	}
+}
+
+func (k *tracker) enter(p scoreboard.Phase) {
+	if k.t.Times {
+		now := time.Now()
+		k.spent[k.phase] += now.Sub(k.since)
+		k.since = now
+	}
+	k.phase = p
+	k.conn.move(connStates[p])
+}
+
+// Leased implements exchange.Observer.
+func (k *tracker) Leased(slot, pid int) scoreboard.Record {
+	k.users.Add(1)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.enter(scoreboard.Connect)
+	k.pid, k.held = pid, true
+	k.rec = k.records.Begin(scoreboard.Request{Slot: slot, PID: pid, Method: k.r.Method, URL: k.r.RequestURI, Client: k.r.RemoteAddr,
+		Phase: scoreboard.Connect, Began: k.began, Since: k.since})
+	return k.rec
+}
+
+// LetGo implements exchange.Observer.
+func (k *tracker) LetGo() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.over {
+		return
+	}
+	k.enter(scoreboard.Send)
+	k.rec.Phase(scoreboard.Drain, k.since)
+	k.rec, k.held = scoreboard.Record{}, false
+}
+
+// Released implements exchange.Observer.
+func (k *tracker) Released(rec scoreboard.Record) {
+	k.mu.Lock()
+	if k.rec == rec {
+		k.rec, k.held = scoreboard.Record{}, false
+	}
+	k.mu.Unlock()
+	rec.End()
+	k.leave()
+}
+
+// late is the timer's.
+func (k *tracker) late() {
+	k.mu.Lock()
+	if k.over {
+		k.mu.Unlock()
+		k.leave()
+		return
+	}
+	k.slow = reporting
+	s := k.report()
+	k.mu.Unlock()
+	k.t.Report(s)
+	k.mu.Lock()
+	k.slow = reported
+	s = k.last
+	k.mu.Unlock()
+	if s.Ended {
+		k.t.Report(s)
+	}
+	k.leave()
+}
+
+// report says how it is.
+func (k *tracker) report() Slow {
+	s := Slow{Method: k.r.Method, Request: k.r.RequestURI, Client: k.r.RemoteAddr, App: k.app, PID: k.pid,
+		Phase: k.phase, Held: k.held, Spent: k.spent}
+	now := time.Now()
+	s.Took = now.Sub(k.began)
+	if k.t.Times {
+		s.Spent[k.phase] += now.Sub(k.since)
+	}
+	return s
+}
+
+// end is the handler's: the request is over.
+func (k *tracker) end(w *response) {
+	if k.timer != nil && k.timer.Stop() {
+		k.users.Add(-1)
+	}
+	k.mu.Lock()
+	k.over = true
+	slow := k.slow
+	if slow != inTime {
+		k.last = k.report()
+		k.last.Ended, k.last.Status, k.last.Bytes, k.last.Aborted = true, w.status, w.bytes, w.aborted
+	}
+	s := k.last
+	k.mu.Unlock()
+	if slow == reported {
+		k.t.Report(s)
+	}
+	k.leave()
+}
+
+// leave gives the tracker back when its last user has left.
+func (k *tracker) leave() {
+	if k.users.Add(-1) > 0 {
+		return
+	}
+	*k = tracker{t: k.t, timer: k.timer}
+	k.t.pool.Put(k)
+}

@@ -1,0 +1,102 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+)
+
+// commands are those of the control socket. Each answers and closes the
+// connection.
+var commands = map[string]func(*Master, Command, *net.UnixConn){
+	"stop":    (*Master).stopCommand,
+	"status":  answering((*Master).status),
+	"restart": answering((*Master).restart),
+}
+
+// command carries out a command of the control socket.
+func (m *Master) command(c Command, conn *net.UnixConn) {
+	run := commands[c.Name]
+	if run == nil {
+		run = answering(func(*Master, context.Context, Command) Result {
+			return Result{Error: fmt.Sprintf("unknown command %q", c.Name)}
+		})
+	}
+	run(m, c, conn)
+}
+
+// answering is a command that is over with its answer. Its context ends when the
+// client leaves.
+func answering(f func(*Master, context.Context, Command) Result) func(*Master, Command, *net.UnixConn) {
+	return func(m *Master, c Command, conn *net.UnixConn) {
+		defer conn.Close()
+		select {
+		case <-m.opened:
+		default:
+			reply(conn, Result{Error: "the server is being started"})
+			return
+		}
+		ctx, cancel := context.WithCancelCause(context.Background())
+		defer cancel(nil)
+		go func() {
+			io.Copy(io.Discard, conn)
+			cancel(errClientLeft)
+		}()
+		reply(conn, f(m, ctx, c))
+	}
+}
+
+var errClientLeft = errors.New("who asked for it has left")
+
+// stopCommand is answered when the server has stopped.
+func (m *Master) stopCommand(c Command, conn *net.UnixConn) {
+	m.mu.Lock()
+	m.waiting = append(m.waiting, conn)
+	m.mu.Unlock()
+	if c.Now {
+		m.ask(stopNow)
+	} else {
+		m.ask(stopTimely)
+	}
+}
+
+// status is the answer to the command.
+func (m *Master) status(context.Context, Command) Result {
+	st, err := m.sources().Get()
+	if err != nil {
+		m.log.Error("the status is not complete", "err", err)
+	}
+	return Result{OK: true, Status: st}
+}
+
+// restart replaces the children of an app, one after the other.
+func (m *Master) restart(ctx context.Context, c Command) Result {
+	s := m.sups[c.App]
+	if s == nil {
+		return Result{Error: fmt.Sprintf("%q is not an app with children to restart: %s", c.App, m.lacksChildren(c.App))}
+	}
+	m.log.Info("children are restarted one after the other", "app", c.App)
+	n, err := s.Restart(ctx)
+	if err != nil {
+		m.log.Error("restart failed", "app", c.App, "restarted", n, "err", err)
+		return Result{Error: err.Error(), Restarted: n}
+	}
+	m.log.Info("children have been restarted", "app", c.App, "restarted", n)
+	return Result{OK: true, Restarted: n}
+}
+
+// lacksChildren says why.
+func (m *Master) lacksChildren(app string) string {
+	for _, a := range m.cfg.Apps {
+		switch {
+		case a.Name != app:
+		case len(a.Address) > 0:
+			return "its programs run elsewhere"
+		default:
+			return "every request starts a script"
+		}
+	}
+	return "there is no such app"
+}
