@@ -73,9 +73,11 @@ type Command struct {
 	Args []string // argv, with the name of the program first
 	Env  []string // the whole environment, NAME=value
 	Dir  string   // working directory
-	// Script is the script that the program runs, or the program itself, and
-	// Folder where it was looked for: for a Starter that wants to look itself.
+	// Script is the script that the program runs, or the program itself; Folder,
+	// with its slash, is where it was looked for ("": it is the operator's word),
+	// and Place the number of that: for a Starter with a table of its own.
 	Script, Folder string
+	Place          int
 }
 
 // Starter starts a program in a process group of its own with the three files

@@ -105,14 +105,14 @@ func (m *Meta) eachScript(set func(name, value string)) {
 	if m.PathInfo != "" {
 		set("PATH_INFO", m.PathInfo)
 		if m.DocumentRoot != "" {
-			set("PATH_TRANSLATED", translate(m.DocumentRoot, m.PathInfo))
+			set("PATH_TRANSLATED", Translate(m.DocumentRoot, m.PathInfo))
 		}
 	}
 }
 
-// translate maps a path info to the file system as if it were a URL of its
+// Translate is PATH_TRANSLATED: it maps a path info to the file system as if it were a URL of its
 // own (RFC 3875 section 4.1.6). Section 9.8: it must not leave the root.
-func translate(root, info string) string {
+func Translate(root, info string) string {
 	if !strings.HasPrefix(info, "/") {
 		info = "/" + info
 	}

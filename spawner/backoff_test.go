@@ -139,7 +139,7 @@ func checkBackoff(t *testing.T, gaps []time.Duration, extra time.Duration) {
 }
 
 func TestBackoffOfWhatCannotStart(t *testing.T) {
-	f := &fakeStart{err: &ExecError{"no such program"}}
+	f := &fakeStart{err: &ExecError{Cause: "no such program"}}
 	ev, log := runFake(t, f, func(s *Supervisor, _ *events) {
 		time.Sleep(200 * time.Second)
 	})
@@ -151,7 +151,7 @@ func TestBackoffOfWhatCannotStart(t *testing.T) {
 
 func TestStartReturnsExecError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeStart{err: fmt.Errorf("start: %w", &ExecError{"no"})}
+		f := &fakeStart{err: fmt.Errorf("start: %w", &ExecError{Cause: "no"})}
 		s := fakeSupervisor(t, f, &events{}, &logText{})
 		begin := time.Now()
 		var e *ExecError

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/cgi"
 )
 
 // childModes are the programs that the tests start. Standard input is the
@@ -45,11 +47,21 @@ func init() {
 			time.Sleep(300 * time.Millisecond)
 			fmt.Println("goodbye")
 		},
-		"tell":     childTell,
-		"orphan":   func() { childSpawn("brief") },
-		"brief":    func() { time.Sleep(100 * time.Millisecond) },
-		"doomed":   childDoomed,
-		"assume":   childAssume,
+		"tell":   childTell,
+		"orphan": func() { childSpawn("brief") },
+		"brief":  func() { time.Sleep(100 * time.Millisecond) },
+		"doomed": childDoomed,
+		"assume": childAssume,
+		"doomedscript": func() {
+			var s Scripts
+			p, err := s.Start(cgi.Command{Path: "/bin/sleep", Args: []string{"sleep", "60"}, Dir: "/"}, os.Stdin, os.Stderr, os.Stderr)
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+			fmt.Println("script", p.PID())
+			syscall.Pause()
+		},
 		"fork":     childFork,
 		"subreap":  childSubreap,
 		"hungread": func() { var p [2]int; syscall.Pipe(p[:]); syscall.Read(p[0], make([]byte, 1)) },

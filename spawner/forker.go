@@ -1,16 +1,13 @@
 package spawner
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // Program is what the children of an app run.
@@ -37,12 +34,20 @@ type Forker struct {
 
 // ExecError is a program that could not be executed, as opposed to one that
 // ran and failed.
-type ExecError struct{ Cause string }
+type ExecError struct {
+	Cause string
+	Errno syscall.Errno // 0: none
+}
 
 func (e *ExecError) Error() string { return e.Cause }
 
-// execTimeout bounds the time from fork to exec.
-const execTimeout = 10 * time.Second
+// Unwrap is the Errno.
+func (e *ExecError) Unwrap() error {
+	if e.Errno == 0 {
+		return nil
+	}
+	return e.Errno
+}
 
 // Start starts the program with the listening socket as standard input and
 // the pipe as standard output and error (FastCGI 1.0 section 2.2; the latter
@@ -51,13 +56,14 @@ const execTimeout = 10 * time.Second
 func (f *Forker) Start(p Program, listen, output *os.File) (*Child, error) {
 	path, err := LookPath(p.Command[0])
 	if err != nil {
-		return nil, &ExecError{err.Error()}
+		return nil, &ExecError{Cause: err.Error()}
 	}
 	dir := p.Dir
 	if dir == "" {
 		dir = filepath.Dir(path)
 	}
-	spec, err := json.Marshal(shimSpec{Path: path, Args: p.Command, Dir: dir, Umask: p.Umask, Rlimits: p.Rlimits, Cgroup: p.Cgroup, Parent: os.Getpid(), As: p.As})
+	spec := shimSpec{Path: path, Args: p.Command, Dir: dir, Umask: p.Umask, Rlimits: p.Rlimits, Cgroup: p.Cgroup, Parent: os.Getpid(), As: p.As}
+	env, err := spec.environment(p.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -66,20 +72,15 @@ func (f *Forker) Start(p Program, listen, output *os.File) (*Child, error) {
 		return nil, err
 	}
 	defer status.Close()
-	c, err := f.fork(append(p.Env[:len(p.Env):len(p.Env)], shimVariable+"="+string(spec)), listen, output, statusW)
+	c, err := f.fork(env, listen, output, statusW)
 	statusW.Close()
 	if err != nil {
-		return nil, &ExecError{fmt.Sprintf("start %s: %v", p.Command[0], err)}
+		return nil, &ExecError{Cause: fmt.Sprintf("start %s: %v", p.Command[0], err)}
 	}
-	status.SetReadDeadline(time.Now().Add(execTimeout))
-	cause, err := io.ReadAll(status)
-	if err != nil || len(cause) > 0 {
-		if err != nil {
-			cause = []byte("the start took too long")
-		}
+	if err := shimError(status); err != nil {
 		c.Signal(syscall.SIGKILL)
 		<-c.Done()
-		return nil, &ExecError{string(cause)}
+		return nil, err
 	}
 	return c, nil
 }

@@ -64,7 +64,7 @@ func (s *shared) queue(t *testing.T, ctx context.Context, l Ledger) <-chan answe
 	return got
 }
 
-func soon[T any](t *testing.T, what string, c <-chan T) (v T) {
+func arrival[T any](t *testing.T, what string, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
@@ -132,14 +132,14 @@ func TestSharedQueue(t *testing.T) {
 	}
 	full("three wait")
 	leave()
-	if a := soon(t, "the first has left", first); a.err != context.Canceled {
+	if a := arrival(t, "the first has left", first); a.err != context.Canceled {
 		t.Error(a.err)
 	}
 	fourth := s.queue(t, t.Context(), s.workers[2])
 	full("one has left and one has come")
 	s.workers[2].Release(held, Answered)
 	for i, got := range []<-chan answer{second, third, fourth} {
-		a := soon(t, "in turn", got)
+		a := arrival(t, "in turn", got)
 		must(t, a.err)
 		s.workers[i].Release(a.c, Answered)
 	}
@@ -161,7 +161,7 @@ func TestSharedNoChild(t *testing.T) {
 	s.owner.Set(0, Dormant, 0)
 	s.owner.Set(1, BackingOff, 0)
 	for _, g := range got {
-		if a := soon(t, "told", g); a.err != ErrNoChild {
+		if a := arrival(t, "told", g); a.err != ErrNoChild {
 			t.Error(a.err)
 		}
 	}
@@ -195,8 +195,8 @@ func TestSharedClearPlace(t *testing.T) {
 	told := make(chan bool, 8)
 	s.owner.Watch(func() { told <- true })
 	s.owner.ClearPlace(1)
-	soon(t, "the owner is told", told)
-	a := soon(t, "the child of the dead one", third)
+	arrival(t, "the owner is told", told)
+	a := arrival(t, "the child of the dead one", third)
 	must(t, a.err)
 	n := s.owner.Counts()
 	if n.Waiting != 0 || n.Children[0].Claims != 1 || !n.Children[0].Finishing {
@@ -210,7 +210,7 @@ func TestSharedClearPlace(t *testing.T) {
 	s.workers[1].Release(a.c, Answered)
 	s.workers[2].Release(b, Answered)
 	for i, g := range got {
-		a := soon(t, "served", g)
+		a := arrival(t, "served", g)
 		must(t, a.err)
 		s.workers[1+i%2].Release(a.c, Answered)
 	}
@@ -297,7 +297,7 @@ func (s *shared) wait(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	got := s.queue(t, ctx, s.workers[0])
 	leave()
-	soon(t, "it leaves", got)
+	arrival(t, "it leaves", got)
 }
 
 func TestSharedNoticesJoin(t *testing.T) {
@@ -343,7 +343,7 @@ func TestSharedStopped(t *testing.T) {
 		got := s.queue(t, t.Context(), s.workers[0])
 		begin := time.Now()
 		s.workers[1].Release(held, Answered)
-		a := soon(t, "the stopped one is passed", got)
+		a := arrival(t, "the stopped one is passed", got)
 		must(t, a.err)
 		t.Logf("passed after %v", time.Since(begin))
 		s.workers[0].Release(a.c, Answered)
@@ -434,13 +434,13 @@ func TestSharedNobodyPasses(t *testing.T) {
 	eventually(t, 5*time.Second, "the second waits", func() bool { return owner.Counts().Waiting == 2 || len(second) > 0 })
 	first0.mine.beat.Store(uint64(Now()))
 	first0.mu.Unlock()
-	x := soon(t, "the first is served", first)
+	x := arrival(t, "the first is served", first)
 	if len(second) > 0 {
 		t.Error("the second has passed the first")
 	}
 	s.workers[0].Release(x.c, Answered)
 	// No bell is heard, so it looks by itself.
-	y := soon(t, "the second is served", second)
+	y := arrival(t, "the second is served", second)
 	must(t, y.err)
 }
 
@@ -509,7 +509,7 @@ func TestSharedOwnerAnew(t *testing.T) {
 	owner.Set(0, Ready, 101)
 	owner.Set(1, Starting, 202)
 	l.Release(d, Cut)
-	if c.Slot != 0 || owner.Use(0) != (Use{Claims: 1, Requests: 1}) || owner.Use(1).Requests != 0 || owner.Use(1).Claims != 0 {
+	if c.Slot != 0 || owner.Use(0) != (Use{State: Ready, Claims: 1, Requests: 1}) || owner.Use(1).Requests != 0 || owner.Use(1).Claims != 0 {
 		t.Errorf("%+v %+v", owner.Use(0), owner.Use(1))
 	}
 	l.Release(c, Answered)
@@ -635,12 +635,12 @@ func TestBells(t *testing.T) {
 	})
 	a.bells.Ring(2)
 	a.bells.Ring(3)
-	soon(t, "the bell is heard", in)
+	arrival(t, "the bell is heard", in)
 	for range 10 {
 		a.bells.Ring(3) // while f runs
 	}
 	out <- struct{}{}
-	soon(t, "what rang meanwhile is heard", in)
+	arrival(t, "what rang meanwhile is heard", in)
 	out <- struct{}{}
 	eventually(t, 5*time.Second, "it sleeps", func() bool { return a.bells.places[3].asleep.Load() == 1 })
 	if n := calls.Load(); n != 2 {
@@ -648,7 +648,7 @@ func TestBells(t *testing.T) {
 	}
 	for range 100 { // asleep or about to be
 		a.bells.Ring(3)
-		soon(t, "heard", in)
+		arrival(t, "heard", in)
 		out <- struct{}{}
 	}
 	close(out)

@@ -165,7 +165,7 @@ func TestRestartFails(t *testing.T) {
 		if n, err := r.Restart(context.Background()); n != 3 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
-		r.err = &ExecError{"no such program"}
+		r.err = &ExecError{Cause: "no such program"}
 		if _, err := r.Restart(context.Background()); !errors.As(err, new(*ExecError)) {
 			t.Error(err)
 		}

@@ -2,13 +2,17 @@ package spawner
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,8 +72,35 @@ func RunShim() {
 	if err == nil {
 		err = spec.exec()
 	}
-	fmt.Fprint(status, err)
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	fmt.Fprintf(status, "%d %v", int(errno), err)
 	os.Exit(126)
+}
+
+// environment is that of a shim which is to execute the program with env.
+func (s *shimSpec) environment(env []string) ([]string, error) {
+	text, err := json.Marshal(s)
+	return append(env[:len(env):len(env)], shimVariable+"="+string(text)), err
+}
+
+// execTimeout bounds the time from fork to exec.
+const execTimeout = 10 * time.Second
+
+// shimError reads what a shim says on its status pipe: nil, once the program is
+// being executed.
+func shimError(status *os.File) error {
+	status.SetReadDeadline(time.Now().Add(execTimeout))
+	said, err := io.ReadAll(status)
+	switch {
+	case err != nil:
+		return &ExecError{Cause: "the start took too long"}
+	case len(said) == 0:
+		return nil
+	}
+	number, cause, _ := strings.Cut(string(said), " ")
+	errno, _ := strconv.Atoi(number)
+	return &ExecError{Cause: cause, Errno: syscall.Errno(errno)}
 }
 
 func (s *shimSpec) exec() error {
@@ -87,7 +118,8 @@ func (s *shimSpec) exec() error {
 	}
 	err := syscall.Exec(s.Path, s.Args, env)
 	if err == syscall.ENOEXEC {
-		return fmt.Errorf("exec %s: no interpreter: neither a program for this machine nor a script that begins with #!", s.Path)
+		return &ExecError{fmt.Sprintf("exec %s: no interpreter: neither a program for this machine nor a script that begins with #!", s.Path),
+			syscall.ENOEXEC}
 	}
 	return fmt.Errorf("exec %s: %w", s.Path, err)
 }

@@ -35,7 +35,9 @@ type ScriptOptions struct {
 	Umask int // file mode creation mask
 	// Rlimits are set right after the start: the first instructions of a script
 	// run without them, since Go has no hook between fork and exec. A script
-	// that they cannot be set for is killed.
+	// that they cannot be set for is killed. A process without CAP_SYS_RESOURCE
+	// may not limit another user's: such a script starts through the shim, a few
+	// milliseconds later.
 	Rlimits Rlimits
 	As      *Identity      // nil: as this process
 	Stop    syscall.Signal // what Scripts.Stop sends first; 0 is SIGTERM
@@ -63,8 +65,16 @@ func (s *Scripts) With(o ScriptOptions) cgi.Starter {
 	// other identity fails then, at the start.
 	if o.As != nil && (os.Geteuid() == 0 || !o.As.assumed()) {
 		a.attr.Credential = o.As.Credential()
+		a.shim = o.Rlimits != (Rlimits{}) && !mayLimitOthers()
 	}
 	return a
+}
+
+// mayLimitOthers reports whether this process has CAP_SYS_RESOURCE.
+func mayLimitOthers() bool {
+	var data [2]unix.CapUserData
+	err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0])
+	return err == nil && data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
 }
 
 // appScripts starts the scripts of one app.
@@ -72,6 +82,7 @@ type appScripts struct {
 	s    *Scripts
 	opt  ScriptOptions
 	attr syscall.SysProcAttr
+	shim bool
 }
 
 // Start implements cgi.Starter.
@@ -81,11 +92,7 @@ func (a *appScripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi
 		return nil, ErrStopped
 	}
 	s.mark.Do(keepNoOther)
-	c, err := s.fork(func() (int, error) {
-		return onForkThread(a.opt.Umask, func() (int, error) {
-			return a.fork(cmd, []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()})
-		})
-	})
+	c, err := a.launch(cmd, stdin, stdout, stderr)
 	if err != nil {
 		s.wg.Done()
 		return nil, &os.PathError{Op: "exec", Path: cmd.Path, Err: err}
@@ -101,6 +108,17 @@ func (a *appScripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi
 	return c, nil
 }
 
+func (a *appScripts) launch(cmd cgi.Command, stdin, stdout, stderr *os.File) (*Child, error) {
+	files := []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()}
+	fork := a.fork
+	if a.shim {
+		fork = a.forkShim
+	}
+	return a.s.fork(func() (int, error) {
+		return onForkThread(a.opt.Umask, func() (int, error) { return fork(cmd, files) })
+	})
+}
+
 // fork starts the program and sets its limits. Without them it must not run.
 func (a *appScripts) fork(cmd cgi.Command, files []uintptr) (int, error) {
 	attr := a.attr
@@ -109,13 +127,44 @@ func (a *appScripts) fork(cmd cgi.Command, files []uintptr) (int, error) {
 		return 0, err
 	}
 	if err := a.opt.Rlimits.apply(pid); err != nil {
-		syscall.Kill(-pid, syscall.SIGKILL)
-		if a.s.Reaper == nil {
-			reap(pid)
-		}
+		a.s.drop(pid)
+		return 0, errors.New(err.Error()) // not the errno of an exec
+	}
+	return pid, nil
+}
+
+// forkShim starts the program behind the shim.
+func (a *appScripts) forkShim(cmd cgi.Command, files []uintptr) (int, error) {
+	o := &a.opt
+	spec := shimSpec{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Umask: o.Umask, Rlimits: o.Rlimits, Parent: os.Getpid(), As: o.As}
+	env, err := spec.environment(cmd.Env)
+	if err != nil {
+		return 0, err
+	}
+	status, statusW, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer status.Close()
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"sluice-shim"}, &syscall.ProcAttr{
+		Env: env, Files: append(files, statusW.Fd()), Sys: &syscall.SysProcAttr{Setpgid: true}})
+	statusW.Close()
+	if err != nil {
+		return 0, err
+	}
+	if err := shimError(status); err != nil {
+		a.s.drop(pid)
 		return 0, err
 	}
 	return pid, nil
+}
+
+// drop ends a child that nobody knows yet; a Reaper takes its status.
+func (s *Scripts) drop(pid int) {
+	syscall.Kill(-pid, syscall.SIGKILL)
+	if s.Reaper == nil {
+		reap(pid)
+	}
 }
 
 // fork makes a Child of what a function forks.

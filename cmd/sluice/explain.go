@@ -14,11 +14,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sluice/cgi"
 	"sluice/fcgi"
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
-	"sluice/spawner"
 )
 
 func explainCommand() *cli.Command {
@@ -41,7 +41,7 @@ func explainCommand() *cli.Command {
 			}
 			w, err := assemble.NewWorker(cfg, assemble.Inputs{Version: version, Log: slog.New(slog.DiscardHandler),
 				Ledger:  assemble.LocalLedgers(cfg),
-				Scripts: &spawner.Scripts{}, PassFrom: os.Environ()})
+				Scripts: func(*config.App) cgi.Starter { return nil }, PassFrom: os.Environ()})
 			if err != nil {
 				return err
 			}

@@ -249,7 +249,6 @@ sleep 0.05
 echo - >>log
 printf 'Content-Type: text/plain\n\nok\n'
 `)
-	os.Chmod(filepath.Join(dir, "www"), 0o777)
 	s := startSite(t, dir, "workers = 3\n"+strings.Replace(scripted("max = 1"), `kind = "cgi"`, "kind = \"cgi\"\nmax = 2", 1))
 	s.loadApp(10, 2*time.Second, func(int) httpRequest { return httpRequest{target: "/count.cgi"} })
 	text, err := os.ReadFile(filepath.Join(dir, "www/log"))

@@ -4,24 +4,51 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"reflect"
 	"strconv"
 
 	"sluice/internal/config"
 	"sluice/spawner"
 )
 
-// Identity looks up the user and group that workers run as. It is nil when
-// neither is set. A user or group may be a number.
-func Identity(c *config.Config) (*spawner.Identity, error) { return identity(c.User, c.Group) }
+// Identities are who everything runs as; nil is: as this process.
+type Identities struct {
+	Workers *spawner.Identity
+	apps    map[string]*spawner.Identity
+}
 
-// AppIdentity looks up the user and group that the children of an app run as:
-// its own, else the workers'. It is nil when neither is set.
-func AppIdentity(a *config.App) (*spawner.Identity, error) {
-	id, err := identity(a.User, a.Group)
+// LookUpIdentities looks up the users and groups of a configuration. A user or
+// group may be a number; one of a user that has no entry in the user database
+// needs a group beside it.
+func LookUpIdentities(c *config.Config) (*Identities, error) {
+	workers, err := identity(c.User, c.Group)
 	if err != nil {
-		return nil, fmt.Errorf("app %q: %w", a.Name, err)
+		return nil, err
 	}
-	return id, nil
+	ids := &Identities{Workers: workers, apps: map[string]*spawner.Identity{}}
+	for _, a := range c.Apps {
+		if ids.apps[a.Name], err = identity(a.User, a.Group); err != nil {
+			return nil, fmt.Errorf("app %q: %w", a.Name, err)
+		}
+	}
+	return ids, nil
+}
+
+// App is who the children of an app run as: its own user, else the workers'.
+func (ids *Identities) App(a *config.App) *spawner.Identity { return ids.apps[a.Name] }
+
+// Apart reports whether the scripts of an app run as another user than the
+// workers, so that a worker cannot start them. Who is not root has one user.
+func (ids *Identities) Apart(a *config.App) bool {
+	return a.Kind == config.KindCGI && os.Geteuid() == 0 && !reflect.DeepEqual(own(ids.App(a)), own(ids.Workers))
+}
+
+// own is the identity, or that of root.
+func own(id *spawner.Identity) spawner.Identity {
+	if id == nil {
+		return spawner.Identity{}
+	}
+	return *id
 }
 
 func identity(user, group string) (*spawner.Identity, error) {
@@ -30,7 +57,7 @@ func identity(user, group string) (*spawner.Identity, error) {
 	}
 	id := &spawner.Identity{UID: os.Getuid(), GID: os.Getgid()}
 	if user != "" {
-		if err := setUser(id, user); err != nil {
+		if err := setUser(id, user, group != ""); err != nil {
 			return nil, err
 		}
 	}
@@ -47,10 +74,16 @@ func identity(user, group string) (*spawner.Identity, error) {
 	return id, nil
 }
 
-func setUser(id *spawner.Identity, name string) error {
-	u, err := LookUpUser(name)
+// setUser sets the user with his groups. A mere number has none.
+func setUser(id *spawner.Identity, name string, hasGroup bool) (err error) {
+	u, err := lookUpUser(name)
 	if err != nil {
-		return err
+		uid, numErr := strconv.ParseUint(name, 10, 31)
+		if numErr != nil || !hasGroup {
+			return err
+		}
+		id.UID = int(uid)
+		return nil
 	}
 	if id.UID, err = strconv.Atoi(u.Uid); err != nil {
 		return err
@@ -72,8 +105,8 @@ func setUser(id *spawner.Identity, name string) error {
 	return nil
 }
 
-// LookUpUser finds a user by name, else by number.
-func LookUpUser(name string) (*user.User, error) {
+// lookUpUser finds a user by name, else by number.
+func lookUpUser(name string) (*user.User, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		if u, err = user.LookupId(name); err != nil {
@@ -83,13 +116,24 @@ func LookUpUser(name string) (*user.User, error) {
 	return u, nil
 }
 
-// LookUpGroup finds the number of a group by name, else by number.
-func LookUpGroup(name string) (int, error) {
-	g, err := user.LookupGroup(name)
-	if err != nil {
-		if g, err = user.LookupGroupId(name); err != nil {
-			return 0, fmt.Errorf("group %q does not exist", name)
-		}
+// LookUpUser finds the number of a user by name. A number is taken as it is.
+func LookUpUser(name string) (int, error) {
+	if u, err := user.Lookup(name); err == nil {
+		return strconv.Atoi(u.Uid)
 	}
-	return strconv.Atoi(g.Gid)
+	if uid, err := strconv.ParseUint(name, 10, 31); err == nil {
+		return int(uid), nil
+	}
+	return 0, fmt.Errorf("user %q does not exist", name)
+}
+
+// LookUpGroup finds the number of a group by name. A number is taken as it is.
+func LookUpGroup(name string) (int, error) {
+	if g, err := user.LookupGroup(name); err == nil {
+		return strconv.Atoi(g.Gid)
+	}
+	if gid, err := strconv.ParseUint(name, 10, 31); err == nil {
+		return int(gid), nil
+	}
+	return 0, fmt.Errorf("group %q does not exist", name)
 }

@@ -14,9 +14,8 @@ import (
 )
 
 // Supervisors returns the options of a supervisor for each app whose children
-// are sluice's own. Start and Event are the caller's to set. as is who the
-// children run as; nil: as this process.
-func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *slog.Logger) []spawner.SupervisorOptions {
+// are sluice's own. Start and Event are the caller's to set.
+func Supervisors(c *config.Config, sockets string, ids *Identities, log *slog.Logger) []spawner.SupervisorOptions {
 	var all []spawner.SupervisorOptions
 	for _, a := range c.Apps {
 		if a.Kind != config.KindFastCGI || len(a.Command) == 0 {
@@ -30,7 +29,7 @@ func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *sl
 				Dir:     a.Dir,
 				Umask:   int(a.Umask),
 				Rlimits: rlimits(a.Rlimit),
-				As:      as,
+				As:      ids.App(a),
 			},
 			Scale:        scales[a.Scale],
 			Min:          a.Min,
@@ -49,8 +48,8 @@ func Supervisors(c *config.Config, sockets string, as *spawner.Identity, log *sl
 			Stderr:       errorLog(a, log).For,
 			Log:          log,
 		}
-		if as != nil {
-			o.SocketGID = as.GID
+		if ids.Workers != nil {
+			o.SocketGID = ids.Workers.GID
 		}
 		all = append(all, o)
 	}

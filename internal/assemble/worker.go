@@ -25,7 +25,7 @@ type Inputs struct {
 	Access   io.Writer              // nil: no access log
 	Sockets  string                 // folder of the children's sockets
 	Report   func(r spawner.Report) // to the supervisors
-	Scripts  cgi.Starter
+	Scripts  func(a *config.App) cgi.Starter
 	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
 	PassFrom []string                         // the environment that pass_env picks from
 	Place    *scoreboard.Place                // nil: none
@@ -52,8 +52,10 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		apps[a.Name] = app
 	}
 	var sites []*front.Site
+	place := 0
 	for _, s := range c.Sites {
-		sites = append(sites, site(s, apps))
+		sites = append(sites, site(s, apps, place))
+		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
 		Sites:             front.NewSites(sites),
@@ -125,12 +127,8 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	if a.Kind == config.KindCGI {
 		f.Scripts, f.Dir = true, a.Dir
 		f.Env = scriptEnv(a, in.PassFrom)
-		if len(a.Command) > 0 {
-			path, err := spawner.LookPath(a.Command[0])
-			if err != nil {
-				return nil, err
-			}
-			f.Interpreter = append([]string{path}, a.Command[1:]...)
+		if f.Interpreter, err = interpreter(a); err != nil {
+			return nil, err
 		}
 		x.Backend = scripts(a, in, log, stderr)
 		return f, nil
@@ -194,7 +192,7 @@ func passed(a *config.App, from []string) []string {
 
 func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *exchange.Scripts {
 	return &exchange.Scripts{
-		Starter: in.Scripts,
+		Starter: in.Scripts(a),
 		Ledger:  in.Ledger(a.Name),
 		Options: cgi.Options{StopSignal: StopSignal(a.StopSignal), StopGrace: a.StopGrace, Background: a.Background,
 			Stderr: stderr.For},
@@ -230,7 +228,8 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 	return p
 }
 
-func site(s *config.Site, apps map[string]*front.App) *front.Site {
+// site assembles a site; place is the number of its first route.
+func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 	f := &front.Site{
 		Hosts:          s.Hosts,
 		Root:           strings.TrimSuffix(s.Root, "/"),
@@ -240,8 +239,9 @@ func site(s *config.Site, apps map[string]*front.App) *front.Site {
 		FollowSymlinks: s.FollowSymlinks,
 		Types:          s.Types,
 	}
-	for _, r := range s.Routes {
+	for i, r := range s.Routes {
 		f.Routes = append(f.Routes, &front.Route{
+			Place:      place + i,
 			Text:       r.Match.Text,
 			Exact:      r.Match.Exact,
 			Prefix:     r.Match.Prefix,

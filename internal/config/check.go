@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 )
 
@@ -137,12 +138,31 @@ func (c *checker) checkApp(a *App) {
 	case a.Kind == KindFastCGI && !command && !address:
 		c.missing(a, "one of command and address is missing")
 	}
+	if a.Kind == KindFastCGI && command {
+		c.checkSockets(a)
+	}
 	if a.Min > a.Max {
 		c.bad(&a.Min, a, "min", "%d is more than max, %d", a.Min, a.Max)
 	}
 	if a.Spare > a.Max {
 		c.bad(&a.Spare, a, "spare", "%d is more than max, %d", a.Spare, a.Max)
 	}
+}
+
+// checkSockets: bind(2) would refuse a longer path at start. The name is as in
+// spawner.SocketPath.
+func (c *checker) checkSockets(a *App) {
+	d := c.draft
+	path := filepath.Join(d.Runtime, "children", fmt.Sprintf("%s.%d", a.Name, a.Max-1))
+	if len(path) <= maxSocketPath || len(d.Control) > maxSocketPath {
+		return
+	}
+	const format = "want a path of each child's socket of at most %d bytes, %q has %d"
+	if c.wrote(&d.Runtime) {
+		c.bad(&d.Runtime, nil, "runtime", format, maxSocketPath, path, len(path))
+		return
+	}
+	c.bad(&a.Name, a, "name", format, maxSocketPath, path, len(path))
 }
 
 // checkHosts: a request belongs to one site.

@@ -4,11 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"strings"
 )
 
 // CheckFiles verifies what a configuration names outside of itself: programs
@@ -25,12 +21,12 @@ func (c *Config) CheckFiles() error {
 	for _, a := range c.Apps {
 		f.app(a)
 	}
-	foreign := map[string]bool{}
+	apps := map[string]*App{}
 	for _, a := range c.Apps {
-		foreign[a.Name] = a.ScriptRoot != ""
+		apps[a.Name] = a
 	}
 	for _, s := range c.Sites {
-		f.site(s, foreign)
+		f.site(s, apps)
 	}
 	return found.err()
 }
@@ -105,7 +101,7 @@ func (f *fileChecker) top(d *draft) {
 	f.parent(&d.Log.Access, nil, "log.access", d.Log.Access)
 	f.parent(&d.Status.Scoreboard, nil, "status.scoreboard", d.Status.Scoreboard)
 	f.path(&d.Send.ShedFile, nil, "send.shed_file", d.Send.ShedFile, aFile)
-	f.accounts(&d.User, &d.Group)
+	f.identity(&d.User, &d.Group)
 	for i, e := range d.listen {
 		if m, ok := f.marks[&d.listen]; ok && e.network == "unix" {
 			if why := aFolder.lacks(filepath.Dir(e.address)); why != "" {
@@ -124,43 +120,25 @@ func (f *fileChecker) top(d *draft) {
 func (f *fileChecker) app(a *App) {
 	f.program(a)
 	f.path(&a.Dir, a, "dir", a.Dir, aFolder)
-	f.accounts(&a.User, &a.Group)
+	if a.Kind == KindCGI {
+		f.closed(a, &a.Dir, a, "dir", a.Dir)
+	}
+	f.identity(&a.User, &a.Group)
 	f.paths(&a.SendFile.Roots, a.SendFile.Roots, aFolder)
 	f.paths(&a.SendFile.DeleteRoots, a.SendFile.DeleteRoots, aFolder)
 }
 
-// program: exec.LookPath's dot rule applies, the working directory is no part of
-// PATH.
-func (f *fileChecker) program(a *App) {
-	if len(a.Command) == 0 {
-		return
-	}
-	program := a.Command[0]
-	_, err := exec.LookPath(program)
-	if err == nil {
-		return
-	}
-	why := "not found in PATH"
-	switch {
-	case strings.Contains(program, "/") && errors.Is(err, fs.ErrNotExist):
-		why = "no such file"
-	case errors.Is(err, fs.ErrPermission):
-		why = "not executable"
-	case strings.Contains(program, "/"):
-		why = strings.TrimPrefix(err.Error(), "exec: "+strconv.Quote(program)+": ")
-	}
-	m := f.marks[&a.Command]
-	f.found.add(m.value.items[0].at, "%s: %s: %s", m.path, quote(program), why)
-	(*f.found)[len(*f.found)-1].exec = true
-}
-
 // site leaves out what lies in the file system of an application elsewhere.
-func (f *fileChecker) site(s *Site, foreign map[string]bool) {
+func (f *fileChecker) site(s *Site, apps map[string]*App) {
 	local := true
 	for _, r := range s.Routes {
-		if foreign[r.App] {
+		a := apps[r.App]
+		if a != nil && a.ScriptRoot != "" {
 			local = false
 			continue
+		}
+		if a != nil && a.Kind == KindCGI {
+			f.scripts(s, r, a)
 		}
 		f.path(&r.Dir, r, "dir", r.Dir, aFolder)
 		f.path(&r.Script, r, "script", r.Script, aFile)
@@ -172,24 +150,4 @@ func (f *fileChecker) site(s *Site, foreign map[string]bool) {
 	if local {
 		f.path(&s.Root, s, "root", s.Root, aFolder)
 	}
-}
-
-// accounts looks at the fields that were written. A number needs no entry in the
-// user database.
-func (f *fileChecker) accounts(userName, groupName *string) {
-	if m, ok := f.marks[userName]; ok && !isNumber(*userName) {
-		if _, err := user.Lookup(*userName); err != nil {
-			f.found.add(m.value.at, "%s: no user %s", m.path, quote(*userName))
-		}
-	}
-	if m, ok := f.marks[groupName]; ok && !isNumber(*groupName) {
-		if _, err := user.LookupGroup(*groupName); err != nil {
-			f.found.add(m.value.at, "%s: no group %s", m.path, quote(*groupName))
-		}
-	}
-}
-
-func isNumber(name string) bool {
-	_, err := strconv.ParseUint(name, 10, 32)
-	return err == nil
 }

@@ -3,28 +3,29 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// tree makes files (mode 0644, +x for a name that ends in *) and folders (a
+// tree makes files (mode 0644, an executable script for a name that ends in *) and folders (a
 // final slash) below a new folder.
 func tree(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range names {
-		mode := os.FileMode(0o644)
+		mode, text := os.FileMode(0o644), ""
 		if n, ok := strings.CutSuffix(name, "*"); ok {
-			name, mode = n, 0o755
+			name, mode, text = n, 0o755, "#!/bin/sh\n"
 		}
 		path := filepath.Join(dir, name)
 		err := os.MkdirAll(filepath.Dir(path), 0o755)
 		if strings.HasSuffix(name, "/") {
 			err = os.MkdirAll(path, 0o755)
 		} else if err == nil {
-			err = os.WriteFile(path, nil, mode)
+			err = os.WriteFile(path, []byte(text), mode)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -35,17 +36,30 @@ func tree(t *testing.T, names ...string) string {
 
 func TestCheckFiles(t *testing.T) {
 	dir := tree(t, "run/", "spool/", "www/", "files/", "prog*", "plain", "script.cgi*", "bin/inpath*")
+	for name, text := range map[string]string{"text": "echo hello\n", "empty": "", "bare": "#! \n", "lost": "#!/no/such/perl -w\n", "binary": "\x7fXXX\x00\x01"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(dir, "run/sluice"))
 	t.Setenv("PATH", filepath.Join(dir, "bin"))
+	self, selfGroup := strconv.Itoa(os.Getuid()), strconv.Itoa(os.Getgid())
 	site := "[[site]]\nroot = \"www\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\n"
 	app := "[[app]]\nname = \"a\"\nkind = \"fastcgi\"\n"
 	tests := []struct{ name, text, want string }{
-		{"all there", "spool_dir = \"spool\"\nuser = \"root\"\ngroup = 0\nlog.access = \"log\"\n" + app + "command = [\"./prog\"]\ndir = \"www\"\nsend_file.roots = [\"files\"]\n" + site + "script = \"script.cgi\"\n", ""},
+		{"all there", "spool_dir = \"spool\"\nuser = " + self + "\ngroup = " + selfGroup + "\nlog.access = \"log\"\n" + app + "command = [\"./prog\"]\ndir = \"www\"\nsend_file.roots = [\"files\"]\n" + site + "script = \"script.cgi\"\n", ""},
 		{"program in PATH", app + "command = [\"inpath\"]\n" + site, ""},
 		{"program not in PATH", app + "command = [\"missing\"]\n", `f:4:12: app "a": command: "missing": not found in PATH`},
 		{"program missing", app + "command = [\"./missing\"]\n", `f:4:12: app "a": command: "DIR/missing": no such file`},
 		{"program without x", app + "command = [\"./plain\"]\n", `f:4:12: app "a": command: "DIR/plain": not executable`},
 		{"program a folder", app + "command = [\"./www\"]\n", `f:4:12: app "a": command: "DIR/www": is a directory`},
+		{"a text", app + "command = [\"./text\"]\n", `f:4:12: app "a": command: "DIR/text": no interpreter: neither a program nor a script that begins with #!`},
+		{"an empty file", app + "command = [\"./empty\"]\n", `f:4:12: app "a": command: "DIR/empty": no interpreter: neither a program nor a script that begins with #!`},
+		{"nothing behind #!", app + "command = [\"./bare\"]\n", `f:4:12: app "a": command: "DIR/bare": no interpreter: neither a program nor a script that begins with #!`},
+		{"an interpreter that is missing", app + "command = [\"./lost\"]\n", `f:4:12: app "a": command: "DIR/lost": its interpreter "/no/such/perl" does not exist`},
+		{"a binary of another kind", app + "command = [\"./binary\"]\n", ""},
+		{"a user of an app", app + "command = [\"inpath\"]\nuser = \"no-such-user\"\ngroup = \"no-such-group\"", "f:5:8: app \"a\": user: no user \"no-such-user\"\nf:6:9: app \"a\": group: no group \"no-such-group\""},
+		{"a number without an entry", app + "command = [\"inpath\"]\nuser = 4242424", `f:5:8: app "a": user: no user "4242424": its group is not known, write group as well`},
 		{"user and group", "user = \"no-such-user\"\ngroup = \"no-such-group\"", "f:1:8: user: no user \"no-such-user\"\nf:2:9: group: no group \"no-such-group\""},
 		{"spool", "spool_dir = \"plain\"", `f:1:13: spool_dir: "DIR/plain": want a folder`},
 		{"runtime", "runtime = \"no/where\"", `f:1:11: runtime: "DIR/no": no such file`},
@@ -95,4 +109,72 @@ func TestCheckFilesOfFlags(t *testing.T) {
 	if err := new(Config).CheckFiles(); err == nil {
 		t.Error("a Config that was not loaded is accepted")
 	}
+}
+
+// What everybody can write is nothing to run as somebody.
+func TestOthersCanWrite(t *testing.T) {
+	dir := tree(t, "open/", "shut/x.cgi*", "sticky/y.cgi*", "shut/z.cgi*")
+	for name, mode := range map[string]os.FileMode{"open": 0o777, "sticky": 0o777 | os.ModeSticky, "shut/z.cgi": 0o757} {
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(dir, "run"))
+	app := "user = " + strconv.Itoa(os.Getuid()) + "\ngroup = " + strconv.Itoa(os.Getgid()) + "\n[[app]]\nname = \"a\"\nkind = \"cgi\"\n"
+	site := "[[site]]\nroot = \"shut\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\n"
+	const why = ": others can write (mode 0777), so they could have anything run"
+	for _, tt := range []struct{ name, text, want string }{
+		{"shut", app + "dir = \"shut\"\n" + site + "dir = \"shut\"", ""},
+		{"dir of the app", app + "dir = \"open\"\n", `f:6:7: app "a": dir: "DIR/open"` + why},
+		{"dir of the route", app + site + "dir = \"open\"", `f:11:7: site #1: route "/": dir: "DIR/open"` + why},
+		{"a script", app + site + "script = \"shut/z.cgi\"", `f:11:10: site #1: route "/": script: "DIR/shut/z.cgi": others can write (mode 0757), so they could have anything run`},
+		{"the folder of a script", app + site + "script = \"sticky/y.cgi\"", `f:11:10: site #1: route "/": script: "DIR/sticky"` + why},
+		{"the root", app + strings.ReplaceAll(site, "shut", "open"), `f:7:8: site #1: root: "DIR/open"` + why},
+		{"a root where nothing runs", app + "[[site]]\nroot = \"open\"\n", ""},
+		{"a root of an application", strings.ReplaceAll(app, `"cgi"`, "\"fastcgi\"\naddress = [\"tcp:h:9000\"]") + strings.ReplaceAll(site, "shut", "open"), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse(filepath.Join(dir, "f"), []byte(tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if err := c.CheckFiles(); err != nil {
+				got = strings.ReplaceAll(strings.ReplaceAll(err.Error(), dir+"/f:", "f:"), dir, "DIR")
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// The sockets of the children have to fit sockaddr_un.
+func TestSocketPathOfChildren(t *testing.T) {
+	runtime := "/" + strings.Repeat("r", 60)
+	app := func(name, kind string) string {
+		return "[[app]]\nname = \"" + name + "\"\n" + kind + "\nmax = 11\n"
+	}
+	const command = "kind = \"fastcgi\"\ncommand = [\"x\"]"
+	fits := strings.Repeat("n", maxSocketPath-len(runtime+"/children/.10"))
+	for _, tt := range []struct{ name, dir, text, want string }{
+		{"fits", runtime, app(fits, command), ""},
+		{"the name", runtime, app(fits+"n", command), `f:2:8: app "` + fits + `n": name: want a path of each child's socket of at most 107 bytes, "` + runtime + "/children/" + fits + `n.10" has 108`},
+		{"nothing listens", runtime, app(fits+"n", `kind = "cgi"`), ""},
+		{"somebody else's", runtime, app(fits+"n", "kind = \"fastcgi\"\naddress = [\"tcp:h:9\"]"), ""},
+		{"the folder", "/run", "runtime = \"" + runtime + "\"\n" + app(fits+"n", command), `f:1:11: runtime: want a path of each child's socket of at most 107 bytes, "` + runtime + "/children/" + fits + `n.10" has 108`},
+	} {
+		t.Setenv("RUNTIME_DIRECTORY", tt.dir)
+		_, err := Parse("f", []byte(tt.text))
+		if got := errorText(err); got != tt.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

@@ -209,7 +209,8 @@ func (t *Target) command() cgi.Command {
 	if !t.App.Scripts {
 		return cgi.Command{}
 	}
-	c := cgi.Command{Path: t.ScriptFilename, Args: []string{t.ScriptFilename}, Dir: t.App.Dir}
+	c := cgi.Command{Path: t.ScriptFilename, Args: []string{t.ScriptFilename}, Dir: t.App.Dir,
+		Script: t.ScriptFilename, Folder: t.Folder, Place: t.Route.Place}
 	if n := t.App.Interpreter; len(n) > 0 {
 		c.Path = n[0]
 		c.Args = append(n[:len(n):len(n)], t.ScriptFilename)

@@ -91,9 +91,9 @@ func keepSlashes(raw string, unescape func(string) (string, error)) (string, err
 	return b.String(), err
 }
 
-// hidden reports whether a segment of the path begins with a dot, .well-known
+// Hidden reports whether a segment of the path begins with a dot, .well-known
 // aside (RFC 8615).
-func hidden(p string) bool {
+func Hidden(p string) bool {
 	for i := strings.Index(p, "/."); i >= 0; {
 		seg, _, _ := strings.Cut(p[i+1:], "/")
 		if seg != ".well-known" {

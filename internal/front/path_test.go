@@ -88,8 +88,8 @@ func TestHidden(t *testing.T) {
 		"/...":                   true,
 		"/.well-known/a/b.c/d.e": false,
 	} {
-		if got := hidden(in); got != want {
-			t.Errorf("hidden(%q) is %v", in, got)
+		if got := Hidden(in); got != want {
+			t.Errorf("Hidden(%q) is %v", in, got)
 		}
 	}
 }

@@ -27,6 +27,7 @@ type Target struct {
 	App            *App
 	ScriptName     string
 	ScriptFilename string
+	Folder         string // where ScriptFilename was looked for, with its slash; "" where the route names the script
 	PathInfo       string
 	DocumentRoot   string
 }
@@ -238,10 +239,13 @@ func (s *Site) walk(r *Route, dir, base, rest string) Target {
 
 // script is a script below dir, or for a filter the file that it is given.
 func (s *Site) script(r *Route, dir, name, file, info string) Target {
-	if s.HideDotfiles && hidden(name) {
+	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, PathInfo: info, DocumentRoot: s.Root}
+	if r.Script == "" || r.Ending != "" {
+		t.Folder = dir + "/"
+	}
 	if r.App.Filter {
 		t.Root, t.File = dir, strings.TrimPrefix(file, dir)
 	}
@@ -280,7 +284,7 @@ func (s *Site) static(r *Route, p, rest string, inside bool, depth int) Target {
 // files looks a path up among files: name below root. depth says what an index
 // may be: above 0, whatever its path reaches; otherwise a file.
 func (s *Site) files(r *Route, p, root, name string, inside bool, depth int) Target {
-	if s.HideDotfiles && hidden(name) {
+	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	if root == "" {
@@ -328,7 +332,7 @@ func (s *Site) index(r *Route, p, root, name string, inside bool, depth int) (Ta
 // file is a static file, unless it is a script: whatever the spelling, the
 // source of one is never sent.
 func (s *Site) file(r *Route, p, root, name string) Target {
-	if s.HideDotfiles && hidden(name) {
+	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	if s.sources.has(r, root, root+name) {

@@ -287,7 +287,7 @@ func checkTarget(t *testing.T, s *Site, dir, target string, got Target) {
 		if !within(file, dir+"/www") && !within(file, dir+"/programs") {
 			t.Errorf("%q: the script %q is outside", target, file)
 		}
-		if s.HideDotfiles && hidden(got.ScriptName) {
+		if s.HideDotfiles && Hidden(got.ScriptName) {
 			t.Errorf("%q: the script %q is hidden", target, got.ScriptName)
 		}
 	default:
@@ -299,7 +299,7 @@ func checkTarget(t *testing.T, s *Site, dir, target string, got Target) {
 		if err == nil && (looksLike(real, ".cgi") || strings.HasSuffix(real, "/run") && !strings.HasSuffix(real, "/www/bin/run")) {
 			t.Errorf("%q: the source of %q is sent", target, real)
 		}
-		if s.HideDotfiles && hidden(got.File) {
+		if s.HideDotfiles && Hidden(got.File) {
 			t.Errorf("%q: the file %q is hidden", target, got.File)
 		}
 	}

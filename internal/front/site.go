@@ -28,6 +28,7 @@ type Site struct {
 // static forms holds.
 type Route struct {
 	Text   string // as the operator wrote the match
+	Place  int    // cgi.Command.Place of its scripts
 	Exact  bool
 	Prefix string // the whole path if Exact
 	Ending string // ".ext" or ""

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -90,11 +89,8 @@ func clearStale(path string) error {
 func own(c config.Listener) error {
 	uid, gid := -1, -1
 	if c.User != "" {
-		u, err := assemble.LookUpUser(c.User)
-		if err != nil {
-			return err
-		}
-		if uid, err = strconv.Atoi(u.Uid); err != nil {
+		var err error
+		if uid, err = assemble.LookUpUser(c.User); err != nil {
 			return err
 		}
 	}

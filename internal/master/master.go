@@ -52,7 +52,8 @@ type Master struct {
 	opt     Options
 	cfg     *config.Config
 	log     *slog.Logger
-	as      *spawner.Identity
+	ids     *assemble.Identities
+	places  []*assemble.Place
 	runtime *runtimeDir
 	sockets []*socket
 	errlog  *os.File // nil: standard error
@@ -66,6 +67,7 @@ type Master struct {
 
 	mu       sync.Mutex
 	workers  []*workerProcess // by place - 1; nil until it has been forked
+	desks    []*scriptDesk    // of workers, some of which may have gone
 	stopping bool
 	waiting  []*net.UnixConn // want to hear when the server has stopped
 
@@ -113,16 +115,19 @@ func Run(o Options) error {
 // open takes everything that the server owns. Nothing runs yet.
 func (m *Master) open() error {
 	var err error
-	if m.as, err = assemble.Identity(m.cfg); err != nil {
+	if m.ids, err = assemble.LookUpIdentities(m.cfg); err != nil {
 		return &ExitError{ExitConfig, err}
+	}
+	if m.places, err = assemble.Places(m.cfg, m.ids, os.Environ()); err != nil {
+		return &ExitError{ExitExec, err}
 	}
 	if err := m.openLogs(); err != nil {
 		return &ExitError{ExitConfig, err}
 	}
-	if m.as == nil && os.Geteuid() == 0 {
-		m.log.Warn("workers and children run as root: set user in the configuration")
+	if m.ids.Workers == nil && os.Geteuid() == 0 {
+		m.log.Warn("workers run as root: set user in the configuration")
 	}
-	if m.runtime, err = openRuntime(m.cfg.Runtime, m.as); err != nil {
+	if m.runtime, err = openRuntime(m.cfg.Runtime, m.ids.Workers); err != nil {
 		return &ExitError{ExitBind, err}
 	}
 	if m.board, err = openBoard(m.cfg, m.opt.Version); err != nil {
@@ -174,7 +179,7 @@ func (m *Master) openLogs() (err error) {
 
 func (m *Master) openSupervisors() error {
 	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
-	for _, o := range assemble.Supervisors(m.cfg, m.runtime.children, m.as, m.log) {
+	for _, o := range assemble.Supervisors(m.cfg, m.runtime.children, m.ids, m.log) {
 		o.Start, o.Event, o.Ledger = forker.Start, m.event, m.shared.ledgers[o.App]
 		s, err := spawner.NewSupervisor(o)
 		if err != nil {
@@ -275,6 +280,7 @@ func (m *Master) stop(k stopKind) {
 	defer close(quit)
 	go m.urgent(k, hurry, quit)
 	m.stopWorkers(workers, k, hurry, cancel)
+	m.stopScripts()
 	m.stopChildren(deadline, k)
 }
 
@@ -333,6 +339,16 @@ func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, hurry <-chan 
 				<-w.child.Done()
 			}
 		}
+	}
+}
+
+// stopScripts kills the scripts of workers that could not do so themselves.
+func (m *Master) stopScripts() {
+	m.mu.Lock()
+	desks := slices.Clone(m.desks)
+	m.mu.Unlock()
+	for _, d := range desks {
+		d.stop()
 	}
 }
 

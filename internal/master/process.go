@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
+	"sluice/internal/assemble"
 	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
@@ -20,6 +22,8 @@ type workerProcess struct {
 	out   chan message // what the master says, in order
 	ready chan error
 	began time.Time
+	own   []inheritedFile // descriptors that this worker alone gets, behind the others
+	desk  *scriptDesk     // nil: no scripts of other users
 }
 
 // Bounds of a worker that does not listen: it is killed, and replaced. Whoever
@@ -55,7 +59,7 @@ func (w *workerProcess) talk() {
 }
 
 func (w *workerProcess) deaf(err error) {
-	w.m.log.Error("worker does not listen and is killed", "pid", w.child.PID(), "err", err)
+	w.m.log.Error("worker does not listen, or talks nonsense, and is killed", "pid", w.child.PID(), "err", err)
 	w.child.Signal(syscall.SIGKILL)
 }
 
@@ -134,8 +138,13 @@ func (m *Master) introduce(w *workerProcess) bool {
 		Place:   w.place,
 		Sockets: m.runtime.children,
 	}
-	for _, f := range m.inherited() {
+	for _, f := range append(m.inherited(), w.own...) {
 		s.Files = append(s.Files, f.name)
+	}
+	for _, a := range m.cfg.Apps {
+		if m.ids.Apart(a) {
+			s.Apart = append(s.Apart, a.Name)
+		}
 	}
 	for _, sup := range m.sups {
 		s.Events = append(s.Events, sup.Events()...)
@@ -180,8 +189,14 @@ func (m *Master) forkWorker(place int) (*workerProcess, error) {
 		return nil, err
 	}
 	defer null.Close()
+	w := &workerProcess{m: m, place: place, wire: newWire(ours), out: make(chan message, tellQueue),
+		ready: make(chan error, 1), began: time.Now()}
+	if err := w.openDesk(); err != nil {
+		ours.Close()
+		return nil, err
+	}
 	files := []*os.File{null, os.Stdout, os.Stderr, theirs}
-	for _, f := range m.inherited() {
+	for _, f := range append(m.inherited(), w.own...) {
 		files = append(files, f.file)
 	}
 	attr := &syscall.ProcAttr{
@@ -191,17 +206,41 @@ func (m *Master) forkWorker(place int) (*workerProcess, error) {
 	for _, f := range files {
 		attr.Files = append(attr.Files, fdOf(f))
 	}
-	if m.as != nil && os.Geteuid() == 0 {
-		attr.Sys.Credential = credential(m.as)
+	if m.ids.Workers != nil && os.Geteuid() == 0 {
+		attr.Sys.Credential = m.ids.Workers.Credential()
 	}
-	var c *spawner.Child
-	OnMain(func() { c, err = m.reaper.Fork("/proc/self/exe", []string{"sluice: worker"}, attr) })
+	OnMain(func() { w.child, err = m.reaper.Fork("/proc/self/exe", []string{"sluice: worker"}, attr) })
+	for _, f := range w.own {
+		f.file.Close()
+	}
+	if w.desk != nil {
+		go w.desk.serve() // to its end at once, if there is no worker
+	}
 	if err != nil {
 		ours.Close()
 		return nil, err
 	}
-	return &workerProcess{m: m, place: place, child: c, wire: newWire(ours), out: make(chan message, tellQueue),
-		ready: make(chan error, 1), began: time.Now()}, nil
+	return w, nil
+}
+
+// openDesk makes who starts the worker's scripts of other users, if there are
+// any.
+func (w *workerProcess) openDesk() error {
+	m := w.m
+	if !slices.ContainsFunc(m.places, func(p *assemble.Place) bool { return p != nil }) {
+		return nil
+	}
+	conn, theirs, err := scriptPair()
+	if err != nil {
+		return err
+	}
+	w.own = append(w.own, inheritedFile{fileScripts, theirs})
+	w.desk = newScriptDesk(m.places, conn, &spawner.Scripts{Reaper: m.reaper}, assemble.ScriptGrace(m.cfg), m.log)
+	w.desk.bad = w.deaf
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.desks = append(slices.DeleteFunc(m.desks, (*scriptDesk).ended), w.desk)
+	return nil
 }
 
 // fdOf is the number of a file, without the change to blocking that File.Fd
@@ -213,14 +252,6 @@ func fdOf(f *os.File) (fd uintptr) {
 	}
 	rc.Control(func(n uintptr) { fd = n })
 	return fd
-}
-
-func credential(id *spawner.Identity) *syscall.Credential {
-	c := &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID)}
-	for _, g := range id.Groups {
-		c.Groups = append(c.Groups, uint32(g))
-	}
-	return c
 }
 
 // listen takes what the worker says until it ends.

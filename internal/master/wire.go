@@ -38,6 +38,7 @@ type setup struct {
 	Sockets string          `json:"sockets"`
 	Files   []string        `json:"files"` // what the descriptors from firstInherited on are
 	Events  []spawner.Event `json:"events"`
+	Apart   []string        `json:"apart"` // apps whose scripts the master starts
 }
 
 // What an inherited descriptor is.
@@ -46,6 +47,7 @@ const (
 	fileErrorLog   = "error log"
 	fileAccessLog  = "access log"
 	fileScoreboard = "scoreboard"
+	fileScripts    = "scripts" // a worker's own
 )
 
 // stop ends a worker: it finishes what it has, for at most Timeout.

@@ -9,12 +9,16 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sluice/cgi"
 	"sluice/internal/assemble"
+	"sluice/internal/config"
 	"sluice/internal/front"
 	"sluice/spawner"
 )
@@ -51,7 +55,8 @@ type worker struct {
 	asm   *assemble.Worker
 
 	scripts spawner.Scripts
-	grace   time.Duration // of the scripts that run when the worker ends
+	remote  *remoteScripts // nil: there are none
+	grace   time.Duration  // of the scripts that run when the worker ends
 	done    chan struct{}
 }
 
@@ -136,13 +141,20 @@ func (w *worker) start(s *setup) error {
 	if err != nil {
 		return err
 	}
+	for _, f := range files[fileScripts] {
+		conn, err := packetConn(f)
+		if err != nil {
+			return err
+		}
+		w.remote = newRemoteScripts(conn)
+	}
 	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
 		Version:  s.Version,
 		Log:      w.log,
 		Access:   access,
 		Sockets:  s.Sockets,
 		Report:   w.report,
-		Scripts:  &w.scripts,
+		Scripts:  func(a *config.App) cgi.Starter { return w.starter(a, s.Apart) },
 		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
 		Place:    place,
@@ -164,6 +176,15 @@ func (w *worker) start(s *setup) error {
 		}()
 	}
 	return nil
+}
+
+// starter starts the scripts of an app; apart are those whose scripts the master
+// starts.
+func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
+	if slices.Contains(apart, a.Name) {
+		return w.remote.For(a)
+	}
+	return w.scripts.With(assemble.ScriptOptions(a, nil))
 }
 
 func listenOn(f *os.File) (net.Listener, error) {
@@ -212,7 +233,13 @@ func (w *worker) stop(timeout time.Duration) {
 			w.log.Warn("requests were cut off by the stop", "err", err)
 		}
 	}
-	w.scripts.Stop(w.scriptGrace(timeout, time.Since(begin)))
+	grace := w.scriptGrace(timeout, time.Since(begin))
+	var all sync.WaitGroup
+	all.Go(func() { w.scripts.Stop(grace) })
+	if w.remote != nil {
+		all.Go(func() { w.remote.Stop(grace) })
+	}
+	all.Wait()
 	os.Exit(0)
 }
 
