@@ -177,6 +177,9 @@ func tortureWorker(o LedgerOptions, place int, last step, passes int64) {
 	left.Store(passes)
 	killPoint = func(s step) {
 		a.w.queued(place, s)
+		if rand.IntN(50) == 0 {
+			time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond) // others come in between
+		}
 		if s == last && left.Add(-1) == 0 {
 			a.w.died[s].Add(1)
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
