@@ -333,7 +333,8 @@ func torture(t *testing.T, config string, kills int) int {
 	themselves := uint64(0)
 	for s := range a.w.died {
 		// Only addresses are tried again, and only there nobody tells the owner.
-		want := step(s) != stepProbe && step(s) != stepPending || config == "addresses" == (step(s) == stepProbe)
+		only := map[step]string{stepTry: "addresses", stepProbe: "addresses", stepPending: "children"}[step(s)]
+		want := only == "" || only == config
 		n := a.w.died[s].Load()
 		if themselves += n; want && n < 4 {
 			t.Errorf("killed at step %d only %d times", s, n)
