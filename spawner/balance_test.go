@@ -173,6 +173,19 @@ func TestRandomTwo(t *testing.T) {
 	}
 }
 
+// One that starts is not preferred for being less loaded.
+func TestBalanceTierBeforeLoad(t *testing.T) {
+	for b := range ways {
+		l := ledgerOf(LedgerOptions{Balance: Balance(b), Slots: weighted(1, 1)}, 0)
+		l.Set(1, Starting, 102)
+		for range 20 {
+			if c := claim(t, l, -1); c.Slot != 0 {
+				t.Errorf("balance %d: %+v", b, c)
+			}
+		}
+	}
+}
+
 // What every way goes by before its own.
 func TestBalanceTiers(t *testing.T) {
 	for b := range ways {

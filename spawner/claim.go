@@ -9,7 +9,8 @@ type step uint8
 const (
 	stepPicked  step = iota // a slot is chosen
 	stepCell                // its cell is ours
-	stepProbe               // the slot is tried again
+	stepTry                 // the slot is out, and to be tried again
+	stepProbe               // by us
 	stepCounted             // the request is one of the process
 	stepGranted             // and of this place
 	stepBit                 // the place may have waiters

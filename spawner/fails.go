@@ -43,6 +43,7 @@ func (l *ledger) enter(s *slot, word uint64) bool {
 	if l.isOut(out, now) {
 		return l.allOut(now)
 	}
+	at(stepTry)
 	ok := s.out.CompareAndSwap(out, probing|word)
 	at(stepProbe)
 	return ok

@@ -108,6 +108,15 @@ func TestFailsNever(t *testing.T) {
 	}
 }
 
+// A time longer than the machine runs.
+func TestFailsLong(t *testing.T) {
+	f := newFailing(t, 2, 100*365*24*time.Hour)
+	f.request(Failed)
+	f.expect("one failure", true, false)
+	f.request(Failed)
+	f.expect("two", false, true)
+}
+
 // When all slots are out, all are in.
 func TestFailsAllOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
