@@ -358,3 +358,44 @@ func gone(t testing.TB, dir, name string) {
 		t.Errorf("%s: process %d lives on", name, pid)
 	}
 }
+
+// Who is not root has one user, and is told so where another is written.
+func TestCheckAsSomebody(t *testing.T) {
+	asRoot(t)
+	dir := testDir(t)
+	write(t, dir, "www/x.txt", "")
+	write(t, dir, "sluice.toml", `runtime = "run"
+user = "www-data"
+[[app]]
+name = "a"
+kind = "cgi"
+user = "games"
+[[app]]
+name = "b"
+kind = "cgi"
+user = "nobody"
+[[app]]
+name = "c"
+kind = "cgi"
+group = "games"
+[[site]]
+root = "www"
+`)
+	self, err := exec.LookPath("sluice")
+	must(t, err)
+	check := func(id *syscall.Credential) string {
+		cmd := exec.Command(self, "check", "-c", "sluice.toml")
+		cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: id}
+		cmd.Env = append(os.Environ(), "HOME=/")
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	if got := check(nil); got != "" {
+		t.Errorf("as root:\n%s", got)
+	}
+	const why = "only root can run programs as another user or group\n"
+	want := "sluice.toml:2:8: user: " + why + `sluice.toml:6:8: app "a": user: ` + why + `sluice.toml:14:9: app "c": group: ` + why
+	if got := check(&syscall.Credential{Uid: 65534, Gid: 65534}); got != want {
+		t.Errorf("as nobody:\n%s\nwant\n%s", got, want)
+	}
+}
