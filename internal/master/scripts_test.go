@@ -52,6 +52,12 @@ script = "one.cgi"
 [[site.route]]
 match = "/cgi-bin/"
 app = "foreign"
+authorizer = "leave"
+[[app]]
+name = "leave"
+kind = "fastcgi"
+role = "authorizer"
+address = ["tcp:127.0.0.1:1"]
 `
 
 // Places of foreignConfig.
@@ -251,7 +257,13 @@ func TestDeskEnvironment(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	r.news() // its end
-	for _, env := range [][]string{{"LD_PRELOAD=/tmp/x"}, {"PATH=/tmp"}, {"PERL5OPT=-d"}, {"OVER=worker"}, {"HTTP_PROXY=x"}, {"X"}, {"=x"}, {""},
+	out = r.send(3, belowRoot, "cgi-bin/env.cgi", []string{"REMOTE_USER=alice", "AUTH_TYPE=Form"})
+	r.news()
+	if b, err = io.ReadAll(out); err != nil || !strings.Contains(string(b), "REMOTE_USER=alice\n") || !strings.Contains(string(b), "AUTH_TYPE=Form\n") {
+		t.Errorf("with an authorizer: %q, %v", b, err)
+	}
+	r.news() // its end
+	for _, env := range [][]string{{"REMOTE_USER=alice"}, {"AUTH_TYPE=Form"}, {"LD_PRELOAD=/tmp/x"}, {"PATH=/tmp"}, {"PERL5OPT=-d"}, {"OVER=worker"}, {"HTTP_PROXY=x"}, {"X"}, {"=x"}, {""},
 		{"QUERY_STRING=", "IFS=x"}} {
 		r.send(2, inFolder, "env.cgi", env)
 		if n := r.news(); n.Error == nil || n.Error.Errno != syscall.EINVAL {
@@ -404,7 +416,7 @@ func TestDeskSignalsAndBound(t *testing.T) {
 // The worker's half with the master's.
 func TestRemoteScripts(t *testing.T) {
 	r := newDeskRig(t)
-	remote := newRemoteScripts(r.conn)
+	remote := newRemoteScripts(r.conn, assemble.Names(r.config))
 	st := remote.For(r.config.Apps[0])
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	must(t, err)
@@ -458,7 +470,7 @@ func TestRemoteScripts(t *testing.T) {
 // A master that has gone takes its scripts with it.
 func TestRemoteScriptsWithoutMaster(t *testing.T) {
 	r := newDeskRig(t)
-	remote := newRemoteScripts(r.conn)
+	remote := newRemoteScripts(r.conn, assemble.Names(r.config))
 	st := remote.For(r.config.Apps[0])
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	must(t, err)
