@@ -167,4 +167,3 @@ func gone(t testing.TB, dir, name string) {
 		t.Errorf("%s: process %d lives on", name, pid)
 	}
 }
-
