@@ -1,6 +1,7 @@
 package spawner
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -61,6 +62,7 @@ func init() {
 			fmt.Println("script", p.PID())
 			syscall.Pause()
 		},
+		"fork":     childFork,
 		"subreap":  childSubreap,
 		"hungread": func() { var p [2]int; syscall.Pipe(p[:]); syscall.Read(p[0], make([]byte, 1)) },
 	}
@@ -183,6 +185,39 @@ func childAssume() {
 	fmt.Println("assume", id.assume())
 	id.UID++
 	fmt.Println("other", id.assume() != nil)
+}
+
+// forkOrder is what childFork does, as JSON in a variable.
+type forkOrder struct {
+	Program Program
+	Files   int64     // its own hard limit before
+	As      *Identity // who it becomes before
+}
+
+const orderVariable = "SPAWNER_TEST_ORDER"
+
+// childFork starts a program behind the shim and says how that went.
+func childFork() {
+	var o forkOrder
+	if err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o); err != nil {
+		panic(err)
+	}
+	if err := (Rlimits{Files: o.Files}).apply(0); err != nil {
+		panic(err)
+	}
+	if o.As != nil {
+		if err := o.As.assume(); err != nil {
+			panic(err)
+		}
+	}
+	r := NewReaper()
+	c, err := (&Forker{Reaper: r}).Start(o.Program, os.Stdin, os.Stdout)
+	if err != nil {
+		fmt.Println("error:", err)
+		return
+	}
+	<-c.Done()
+	fmt.Println(c.Ending())
 }
 
 // childSubreap makes an orphan and says whether a Reaper took it, and left

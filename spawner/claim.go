@@ -16,13 +16,14 @@ const (
 	stepCount               // the request is in the count of the queue
 	stepTicket              // it has its ticket
 	stepWaiting             // and is in the queue
-	stepServed              // it has left it with a claim
-	stepLeft                // it has left it without
+	stepLeave               // it is about to leave it, with a claim or without
+	stepGone                // nobody has a ticket here, but the count is not yet down
+	stepLeft                // it has left
 	stepOutcome             // how the request went is written down
 	stepFreed               // the cell is free
 	stepTurn                // whose turn it is is known
 	stepPending             // the owner is about to be told
-	stepLast
+	steps
 )
 
 var killPoint func(step)
@@ -219,7 +220,7 @@ func (l *ledger) Release(c Claim, o Outcome) {
 			s.finishing.Store(key)
 		}
 	}
-	l.judge(s, c.word, o, now)
+	l.judge(s, c.word, o)
 	at(stepOutcome)
 	if l.giveBack(s, c, now) || o == Answered && s.mourned() {
 		l.notice()

@@ -64,10 +64,11 @@ func (s *slot) comeBack() {
 }
 
 // judge notes how a request went.
-func (l *ledger) judge(s *slot, word uint64, o Outcome, now uint64) {
+func (l *ledger) judge(s *slot, word uint64, o Outcome) {
 	if l.opt.fails() == 0 {
 		return
 	}
+	now := uint64(Now())
 	until := now + uint64(l.opt.FailTimeout)
 	out := s.out.Load()
 	switch {

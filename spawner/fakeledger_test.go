@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -178,7 +179,11 @@ func (r *fakeRig) event(e Event) {
 	}
 }
 
-func (r *fakeRig) byPID(pid int) *Child { return r.child(pid - 1<<30 - 1) }
+func (r *fakeRig) byPID(pid int) *Child {
+	r.fakeStart.mu.Lock()
+	defer r.fakeStart.mu.Unlock()
+	return r.kids[slices.IndexFunc(r.kids, func(c *Child) bool { return c.pid == pid })]
+}
 
 // of is the child of a slot.
 func (r *fakeRig) of(slot int) *Child { return r.byPID(r.ledger.Counts().Children[slot].PID) }

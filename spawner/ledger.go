@@ -3,6 +3,7 @@ package spawner
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -169,8 +170,9 @@ const (
 )
 
 // Now is the time by CLOCK_MONOTONIC, which all processes of a system share and
-// which time.Now goes by: so a test's clock counts too.
-func Now() time.Duration { return bootTime + time.Since(epoch) }
+// which time.Now goes by: so a test's clock counts too. It is above zero, even
+// where a test's clock stands before the epoch.
+func Now() time.Duration { return (bootTime + time.Since(epoch)) & math.MaxInt64 }
 
 var epoch, bootTime = func() (time.Time, time.Duration) {
 	var t unix.Timespec

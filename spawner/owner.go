@@ -68,12 +68,13 @@ func (l *ledger) create(mem []byte) error {
 	return nil
 }
 
-// OpenLedger returns a worker's hold of a ledger, at a place from 1 to Places-1
-// that nobody else has. The options are those with which it was created: other
-// ones, and memory of another version, are refused. Who calls bells.Listen for
-// the place has f call Wake.
+// OpenLedger returns a worker's hold of a ledger, at a place below Places that
+// nobody else has. The options are those with which it was created: other ones,
+// and memory of another version, are refused. Who calls bells.Listen for the
+// place has f call Wake. At place 0 it is the owner's, who has executed itself
+// anew: it Sets every slot then, and a child that is the same keeps its counts.
 func OpenLedger(o LedgerOptions, mem []byte, bells *Bells, place int) (Shared, error) {
-	if place < 1 || place >= Places {
+	if place < 0 || place >= Places {
 		return nil, errLedgerPlace
 	}
 	l := &ledger{opt: o, place: place, bells: bells}
@@ -83,8 +84,21 @@ func OpenLedger(o LedgerOptions, mem []byte, bells *Bells, place int) (Shared, e
 	if err := l.verify(); err != nil {
 		return nil, err
 	}
+	if l.owner() {
+		l.recall()
+	}
 	l.start()
 	return l, nil
+}
+
+// recall takes the children from the memory. What a worker may have made of them
+// lasts until Set.
+func (l *ledger) recall() {
+	l.own = make([]child, len(l.slots))
+	for i := range l.own {
+		w := l.slots[i].state.Load()
+		l.own[i] = child{state: State(w), pid: keyPID(w >> keyShift), serial: w >> serialShift}
+	}
 }
 
 func (l *ledger) start() {

@@ -68,6 +68,7 @@ type Lease struct {
 	pool  *Pool
 	claim Claim
 	conn  net.Conn // under the pool's lock
+	kept  bool     // it has had a request before this one
 	lost  atomic.Bool
 }
 
@@ -120,6 +121,7 @@ func (p *Pool) keeps() bool { return p.opt.KeepAlive && !p.closed }
 func (l *Lease) Conn(ctx context.Context, repeatable bool) (net.Conn, error) {
 	if c := l.takeIdle(); c != nil {
 		if repeatable && alive(c) {
+			l.kept = true
 			return c, l.hold(c)
 		}
 		c.Close()
@@ -130,6 +132,10 @@ func (l *Lease) Conn(ctx context.Context, repeatable bool) (net.Conn, error) {
 	}
 	return c, l.hold(c)
 }
+
+// Kept reports whether Conn returned a connection that has had requests before.
+// Its child may have closed it before it read this one.
+func (l *Lease) Kept() bool { return l.kept }
 
 func (l *Lease) takeIdle() net.Conn {
 	p := l.pool

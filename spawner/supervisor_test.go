@@ -34,9 +34,12 @@ func newCrew(t *testing.T, mode string, children int, change func(*SupervisorOpt
 	o := SupervisorOptions{App: "app", Program: program(t, mode), Max: children, SocketDir: c.dir, SocketGID: -1,
 		StartTimeout: 5 * time.Second, StopSignal: syscall.SIGTERM, StopGrace: 2 * time.Second,
 		Ledger: NewLedger(LedgerOptions{Queue: 8, Slots: make([]SlotOptions, children)}),
-		Start:  forker(t).Start, Event: c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
+		Event:  c.ev.add, Stderr: c.errs.For, Log: c.log.logger()}
 	if change != nil {
 		change(&o)
+	}
+	if o.Start == nil {
+		o.Start = forker(t).Start
 	}
 	s, err := NewSupervisor(o)
 	must(t, err)

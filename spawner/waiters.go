@@ -87,6 +87,7 @@ func (l *ledger) publish() {
 	n := l.queue.list.Len()
 	if n == 0 {
 		l.mine.ticket.Store(0)
+		at(stepGone)
 		l.mine.count.Store(0)
 		word.And(^bit)
 		return
@@ -206,7 +207,6 @@ func (l *ledger) leave(w *waiter, err error) (Claim, error) {
 	default:
 	}
 	l.remove(w)
-	at(stepLeft)
 	if err == ErrQueueTimeout {
 		l.mine.refused.Add(1)
 	}
@@ -214,8 +214,10 @@ func (l *ledger) leave(w *waiter, err error) (Claim, error) {
 }
 
 func (l *ledger) remove(w *waiter) {
+	at(stepLeave)
 	l.queue.list.Remove(w.place)
 	l.publish()
+	at(stepLeft)
 }
 
 // serve gives free children to those who wait longest, as long as it is this
@@ -229,7 +231,6 @@ func (l *ledger) serve() {
 			l.tell = l.tell || tell
 			if ok {
 				l.remove(w)
-				at(stepServed)
 				w.granted <- c
 				continue
 			}

@@ -354,3 +354,18 @@ func TestStoppedChildIsReplaced(t *testing.T) {
 		t.Error("an answer from the child that hung")
 	}
 }
+
+// Children that exit by themselves after every answer, under load: a request that
+// went into a kept connection which nobody read goes elsewhere, as often as it
+// takes.
+func TestExitsAfterEveryAnswer(t *testing.T) {
+	s := startSite(t, withSite(t), scripted("max = 4\n"))
+	by := s.loadApp(8, 3*time.Second, func(i int) httpRequest {
+		r := getAndPost(i)
+		r.target += "?do=exit"
+		return r
+	})
+	if len(by) < 20 {
+		t.Errorf("only %d children", len(by))
+	}
+}

@@ -41,7 +41,7 @@ var faults = []fault{
 	{name: "busy", title: "a child gets KILL, busy or idle, 20 a second, GET", strike: signalChild(syscall.SIGKILL), every: 50 * time.Millisecond,
 		excuse: "502 where the repetition is hit as well"},
 	{name: "worker", title: "a worker of two gets KILL, once a second", workers: 2, strike: (*faultRun).killWorker, every: time.Second,
-		excuse: "the requests that the worker had"},
+		excuse: "the connections that the worker had, idle ones too: most clients ask again by themselves"},
 }
 
 // faultLoads are the loads under each fault.
@@ -111,12 +111,12 @@ func signalChild(s syscall.Signal) func(*faultRun) error {
 	}
 }
 
-// killIdle sends a signal to a child that waits for a connection.
+// killIdle sends a signal to a child that waits for a request.
 func killIdle(s syscall.Signal) func(*faultRun) error {
 	return func(r *faultRun) error {
 		pids := r.children()
 		for _, i := range rand.Perm(len(pids)) {
-			if waitsInAccept(pids[i]) {
+			if waitsForRequest(pids[i]) {
 				r.strikes++
 				return gone(syscall.Kill(pids[i], s))
 			}
@@ -125,10 +125,12 @@ func killIdle(s syscall.Signal) func(*faultRun) error {
 	}
 }
 
-// waitsInAccept looks at the system call of a process (proc(5)).
-func waitsInAccept(pid int) bool {
+// waitsForRequest looks at the system call of a child (proc(5)): it waits for a
+// connection, or on a kept one, since a request comes in one piece.
+func waitsForRequest(pid int) bool {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
-	return strings.HasPrefix(string(text), fmt.Sprintf("%d ", syscall.SYS_ACCEPT4))
+	call, _, _ := strings.Cut(string(text), " ")
+	return call == fmt.Sprint(syscall.SYS_ACCEPT4) || call == fmt.Sprint(syscall.SYS_READ)
 }
 
 func gone(err error) error {
@@ -150,7 +152,7 @@ func (r *faultRun) restart() error {
 	r.strikes++
 	out, err := exec.Command(r.b.sluice, "restart", "--control", r.control, "bench").CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("restart: %w: %s", err, firstLine(string(out)))
+		return fmt.Errorf("restart: %w: %s", err, strings.Join(strings.Fields(string(out)), " "))
 	}
 	return nil
 }

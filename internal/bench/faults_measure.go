@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,14 +16,13 @@ import (
 )
 
 // recoveries reads out of sluice's log how long it was from the end of each
-// child to the next child that became ready.
+// child to the next moment at which one became ready.
 func recoveries(log string) ([]time.Duration, error) {
 	text, err := os.ReadFile(log)
 	if err != nil {
 		return nil, err
 	}
-	var ended []time.Time
-	var times []time.Duration
+	var ended, ready []time.Time
 	for line := range strings.Lines(string(text)) {
 		m := logTime.FindStringSubmatch(line)
 		if m == nil {
@@ -35,9 +35,14 @@ func recoveries(log string) ([]time.Duration, error) {
 		switch {
 		case childEnded.MatchString(line):
 			ended = append(ended, at)
-		case strings.Contains(line, `msg="child is ready"`) && len(ended) > 0:
-			times = append(times, at.Sub(ended[0]))
-			ended = ended[1:]
+		case strings.Contains(line, `msg="child is ready"`):
+			ready = append(ready, at)
+		}
+	}
+	var times []time.Duration
+	for _, e := range ended {
+		if i := slices.IndexFunc(ready, func(r time.Time) bool { return r.After(e) }); i >= 0 {
+			times = append(times, ready[i].Sub(e))
 		}
 	}
 	return times, nil
@@ -45,7 +50,7 @@ func recoveries(log string) ([]time.Duration, error) {
 
 var (
 	logTime    = regexp.MustCompile(`^time=(\S+) `)
-	childEnded = regexp.MustCompile(`msg="child (ended|has been stopped)"`)
+	childEnded = regexp.MustCompile(`msg="child (ended|has been retired)"`)
 )
 
 // deadlineErrors has requests wait in the queue of a child that is busy, and

@@ -16,7 +16,7 @@ func TestRecoveries(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	text := `time=2026-11-25T10:00:00.000Z level=DEBUG msg="child is ready" app=bench pid=1
 time=2026-11-25T10:00:01.000Z level=WARN msg="child ended" app=bench pid=1 ending="killed by signal 9 (killed)"
-time=2026-11-25T10:00:01.010Z level=DEBUG msg="child has been stopped" app=bench pid=2
+time=2026-11-25T10:00:01.010Z level=DEBUG msg="child has been retired" app=bench pid=2
 time=2026-11-25T10:00:01.020Z level=DEBUG msg="child is ready" app=bench pid=3
 time=2026-11-25T10:00:01.050Z level=DEBUG msg="child is ready" app=bench pid=4
 sluice: ready
@@ -25,7 +25,7 @@ sluice: ready
 		t.Fatal(err)
 	}
 	got, err := recoveries(log)
-	if err != nil || len(got) != 2 || got[0] != 20*time.Millisecond || got[1] != 40*time.Millisecond {
+	if err != nil || len(got) != 2 || got[0] != 20*time.Millisecond || got[1] != 10*time.Millisecond {
 		t.Errorf("recoveries %v, %v", got, err)
 	}
 }

@@ -36,6 +36,8 @@ type Attempt interface {
 	Lost() bool
 	// Settle closes the conversation and gives the child back.
 	Settle(spawner.Outcome, cgi.Closing)
+	// Kept: the connection has had requests before.
+	Kept() bool
 	// Replace asks for the child to be stopped and started anew.
 	Replace(why string)
 }
@@ -58,7 +60,7 @@ func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, tried Tri
 		return nil, leaseError(err)
 	}
 	rec := req.leased(l.Slot(), l.PID())
-	nc, err := l.Conn(ctx, req.repeatable())
+	nc, err := l.Conn(ctx, req.repeatable() && !tried.Stale)
 	if err != nil {
 		req.released(rec)
 		return nil, b.notReached(ctx, l, err)
@@ -164,7 +166,7 @@ func notSent(req *Request, l *spawner.Lease, err error) error {
 	l.Release(spawner.Failed, nil)
 	var we *fcgi.WriteError
 	if errors.As(err, &we) && (we.Written == 0 || req.repeatable()) {
-		return &unsent{err: e, slot: l.Slot()}
+		return &unsent{err: e, slot: l.Slot(), kept: l.Kept()}
 	}
 	return e
 }
@@ -194,6 +196,7 @@ type unsent struct {
 	err       *Error
 	slot      int
 	unreached bool // there was no connection: any other slot may be asked
+	kept      bool // the connection has had requests before
 }
 
 func (u *unsent) Error() string { return u.err.Error() }
@@ -212,6 +215,7 @@ func (a *fcgiAttempt) PID() int           { return a.lease.PID() }
 func (a *fcgiAttempt) Slot() int          { return a.lease.Slot() }
 func (a *fcgiAttempt) Address() string    { return address(a.lease) }
 func (a *fcgiAttempt) Lost() bool         { return a.lease.Lost() }
+func (a *fcgiAttempt) Kept() bool         { return a.lease.Kept() }
 func (a *fcgiAttempt) Replace(why string) { a.lease.Replace(why) }
 
 func (a *fcgiAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
@@ -295,6 +299,7 @@ type scriptAttempt struct {
 func (a *scriptAttempt) Slot() int       { return a.claim.Slot }
 func (a *scriptAttempt) Address() string { return "" }
 func (a *scriptAttempt) Lost() bool      { return false }
+func (a *scriptAttempt) Kept() bool      { return false }
 func (a *scriptAttempt) Replace(string)  {}
 
 // Settle frees the slot at once if the script has ended, or if it may work on

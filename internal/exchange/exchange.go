@@ -117,6 +117,7 @@ type run struct {
 	pid, slot int
 	address   string      // of a child that runs elsewhere
 	limit     time.Time   // of the attempt, from RequestTimeout; zero: none
+	kept      bool        // the connection has had requests before
 	heard     bool        // the child has said something
 	started   atomic.Bool // something may have reached the client
 }
@@ -127,11 +128,11 @@ func (x *run) attempt(body *Body, tried Tried) (Answer, error) {
 	if err != nil {
 		var u *unsent
 		if errors.As(err, &u) {
-			x.slot, x.pid, x.address = u.slot, u.err.PID, u.err.Address
+			x.slot, x.pid, x.address, x.kept = u.slot, u.err.PID, u.err.Address, u.kept
 		}
 		return Answer{}, x.orTimeout(err)
 	}
-	x.conv, x.pid, x.slot, x.address = conv, conv.PID(), conv.Slot(), conv.Address()
+	x.conv, x.pid, x.slot, x.address, x.kept = conv, conv.PID(), conv.Slot(), conv.Address(), conv.Kept()
 	if x.RequestTimeout > 0 {
 		x.limit, _ = x.ctx.Deadline()
 	}

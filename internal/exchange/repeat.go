@@ -31,6 +31,7 @@ const lastBreath = 50 * time.Millisecond
 type Tried struct {
 	Last    int   // slot of the child that failed last; -1: none
 	Died    bool  // that child died of it, or before it could read it
+	Stale   bool  // a kept connection was closed before it was read: no other is used
 	Refused []int // slots that took no connection; they are not asked again
 }
 
@@ -79,6 +80,8 @@ func (c *course) next(x *run, err error) error {
 		}
 		c.tried.Last = x.slot
 		return nil
+	case !c.tried.Stale && x.stale(err):
+		c.tried.Stale = true // which is not the one repetition: no child has seen it
 	case c.cause == nil && x.repeat(err):
 		c.cause = err
 		c.tried.Died = isKind(err, Died)
@@ -198,6 +201,13 @@ func (x *run) repeat(err error) bool {
 		return !x.heard && x.conv != nil && x.req.Command.Path == "" && x.req.repeatable()
 	}
 	return false
+}
+
+// stale reports whether the request went into a kept connection which its child
+// closed without reading it, as one does that ends by itself after an answer.
+// Had it read the request, the connection would have ended without a reset.
+func (x *run) stale(err error) bool {
+	return x.kept && x.repeat(err) && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
 // lost reports whether the request waited in the backlog of a child that is

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ type tracked struct {
 	dir   string
 	addr  string
 	owner *scoreboard.Owner
+	place *scoreboard.Place
 
 	mu   sync.Mutex
 	slow []Slow
@@ -49,6 +51,7 @@ func newTracked(t *testing.T, slow time.Duration, times bool) *tracked {
 	if err != nil {
 		t.Fatal(err)
 	}
+	k.place = place
 	log := slog.New(slog.DiscardHandler)
 	ledger := spawner.NewLedger(spawner.LedgerOptions{Queue: 8, Slots: []spawner.SlotOptions{{Connections: 1}}})
 	ledger.Set(0, spawner.Ready, 0)
@@ -359,4 +362,28 @@ func waitFor(d time.Duration, cond func() bool) bool {
 		}
 	}
 	return false
+}
+
+// To follow a request costs no allocation: what it takes is used again.
+func TestTrackingCost(t *testing.T) {
+	k := newTracked(t, time.Minute, true)
+	place, track := k.place, &Tracking{Place: k.place, Times: true, Slow: time.Minute}
+	app := &App{App: &exchange.App{Name: "scripts"}, Records: place.Records("scripts")}
+	r, w := &http.Request{Method: "GET", RequestURI: "/x", RemoteAddr: "127.0.0.1:1"}, &response{}
+	n := testing.AllocsPerRun(1000, func() {
+		f := track.begin(r, nil)
+		f.forApp(app)
+		f.Phase(scoreboard.Queue)
+		rec := f.Leased(0, 1)
+		f.Phase(scoreboard.Header)
+		f.Phase(scoreboard.Body)
+		f.LetGo()
+		f.Released(rec)
+		f.end(w)
+	})
+	// The race detector has a pool forget some of what it is given.
+	if n > 1 {
+		t.Errorf("%v allocations a request", n)
+	}
+	k.becomes("")
 }

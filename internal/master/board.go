@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -151,11 +152,15 @@ func (b *board) copyDown(s status.Sources) {
 		if err != nil {
 			continue // it is said to who asks for the status
 		}
-		s.Complete(now)
+		var was [][]scoreboard.Slot
 		for _, a := range now.Apps {
+			was = append(was, slices.Clone(a.Slots))
+		}
+		s.Complete(now)
+		for i, a := range now.Apps {
 			b.Queue(a.Name, a.Queue)
-			for i, slot := range a.Slots {
-				b.Child(a.Name, i, slot)
+			for j, slot := range a.Slots {
+				b.Refresh(a.Name, j, was[i][j], slot)
 			}
 		}
 	}

@@ -131,10 +131,22 @@ func (o *Owner) ClearPlace(place int) {
 func (o *Owner) Child(app string, slot int, s Slot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	i := o.index(app)
-	if i < 0 || slot < 0 || slot >= len(o.apps[i].Slots) {
-		return
+	if i := o.index(app); i >= 0 && slot >= 0 && slot < len(o.apps[i].Slots) {
+		o.setSlot(i, slot, s)
 	}
+}
+
+// Refresh is Child for what was found out about a slot of a Snapshot: if
+// something else has been said of the slot since, that is left.
+func (o *Owner) Refresh(app string, slot int, was, s Slot) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i := o.index(app); i >= 0 && slot >= 0 && slot < len(o.apps[i].Slots) && o.apps[i].Slots[slot] == was {
+		o.setSlot(i, slot, s)
+	}
+}
+
+func (o *Owner) setSlot(i, slot int, s Slot) {
 	s.Address = o.apps[i].Slots[slot].Address
 	o.apps[i].Slots[slot] = s
 	o.write(func() {
