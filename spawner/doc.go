@@ -21,5 +21,7 @@
 // owner can take it back. PR_SET_PDEATHSIG fires when the
 // thread that forked ends, not the process, so a Forker needs a thread that
 // never ends; and Go has nothing between fork and exec, so what has to happen
-// there happens in the shim, which is this very program in another mode.
+// there happens in the shim, which is this very program in another mode. A script
+// has no time for that: it is forked by one of a few threads that never end and
+// that carry its umask and no_new_privs; its limits follow a moment later.
 package spawner

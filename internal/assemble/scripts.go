@@ -53,6 +53,7 @@ type Place struct {
 	root        string
 	interpreter []string
 	operator    map[string]string // what the operator's words for the environment are
+	may         func(name string) bool
 }
 
 // Places are the routes of a configuration in the order of its text, which both
@@ -87,9 +88,39 @@ func Places(c *config.Config, ids *Identities, from []string) ([]*Place, error) 
 	return all, nil
 }
 
+// Names are, by the number of its route, which variables a worker may say for a
+// script that the master starts; nil where none runs.
+func Names(c *config.Config) []func(name string) bool {
+	apps := map[string]*config.App{}
+	for _, a := range c.Apps {
+		apps[a.Name] = a
+	}
+	var all []func(string) bool
+	for _, s := range c.Sites {
+		for _, r := range s.Routes {
+			var f func(string) bool
+			if a := apps[r.App]; a != nil {
+				f = names(r, a)
+			}
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// names are the meta-variables, and where there is an authorizer what RFC 3875
+// has for its word. Others of an authorizer's might steer a loader or an
+// interpreter.
+func names(r *config.Route, a *config.App) func(string) bool {
+	meta := cgi.Meta{PassAuthorization: a.PassAuthorization}
+	return func(name string) bool {
+		return meta.Sets(name) || r.Authorizer != "" && (name == "REMOTE_USER" || name == "AUTH_TYPE")
+	}
+}
+
 // place is where front.Site.Resolve looks for the scripts of a route.
 func place(s *config.Site, r *config.Route, a *config.App) *Place {
-	p := &Place{App: a, root: strings.TrimSuffix(s.Root, "/"), ending: r.Match.Ending, hide: s.Dotfiles == "hide",
+	p := &Place{App: a, may: names(r, a), root: strings.TrimSuffix(s.Root, "/"), ending: r.Match.Ending, hide: s.Dotfiles == "hide",
 		links: sendfile.Beneath}
 	if !s.FollowSymlinks {
 		p.links = sendfile.Deny
@@ -175,7 +206,6 @@ func under(path, dir string) bool {
 // what the operator says. Which file the script is, and where the site lies, is
 // not for the worker to say: php-cgi runs what SCRIPT_FILENAME names.
 func (p *Place) environment(file string, meta []string) ([]string, error) {
-	known := cgi.Meta{PassAuthorization: p.App.PassAuthorization}
 	env := make([]string, 0, len(meta)+len(p.operator))
 	set := func(name, value string) {
 		if _, ok := p.operator[name]; !ok {
@@ -184,7 +214,7 @@ func (p *Place) environment(file string, meta []string) ([]string, error) {
 	}
 	for _, kv := range meta {
 		name, value, ok := strings.Cut(kv, "=")
-		if !ok || !known.Sets(name) {
+		if !ok || !p.may(name) {
 			return nil, fmt.Errorf("variable %q is not for a worker to set: %w", name, syscall.EINVAL)
 		}
 		switch name {

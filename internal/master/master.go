@@ -342,16 +342,6 @@ func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, hurry <-chan 
 	}
 }
 
-// stopScripts kills the scripts of workers that could not do so themselves.
-func (m *Master) stopScripts() {
-	m.mu.Lock()
-	desks := slices.Clone(m.desks)
-	m.mu.Unlock()
-	for _, d := range desks {
-		d.stop()
-	}
-}
-
 // stopNowGrace is how long a worker that is stopped at once has to end its
 // scripts.
 const stopNowGrace = 2 * time.Second

@@ -18,8 +18,9 @@ import (
 
 // remoteScripts are the scripts that the master starts for this worker.
 type remoteScripts struct {
-	conn *net.UnixConn
-	done chan struct{} // closed when nothing is heard of the master any more
+	conn  *net.UnixConn
+	names []func(string) bool // of variables that count, by place
+	done  chan struct{}       // closed when nothing is heard of the master any more
 
 	mu      sync.Mutex
 	last    uint64
@@ -29,20 +30,19 @@ type remoteScripts struct {
 
 var errMasterGone = errors.New("the master has gone")
 
-func newRemoteScripts(conn *net.UnixConn) *remoteScripts {
-	r := &remoteScripts{conn: conn, done: make(chan struct{}), running: map[uint64]*remoteScript{}}
+func newRemoteScripts(conn *net.UnixConn, names []func(string) bool) *remoteScripts {
+	r := &remoteScripts{conn: conn, names: names, done: make(chan struct{}), running: map[uint64]*remoteScript{}}
 	go r.listen()
 	return r
 }
 
 // For is the Starter of an app.
 func (r *remoteScripts) For(a *config.App) cgi.Starter {
-	return &remoteApp{r: r, meta: cgi.Meta{PassAuthorization: a.PassAuthorization}, stop: assemble.StopSignal(a.StopSignal)}
+	return &remoteApp{r: r, stop: assemble.StopSignal(a.StopSignal)}
 }
 
 type remoteApp struct {
 	r    *remoteScripts
-	meta cgi.Meta
 	stop syscall.Signal
 }
 
@@ -65,7 +65,7 @@ func (a *remoteApp) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi.
 	}
 	var meta []string
 	for _, kv := range cmd.Env {
-		if name, _, _ := strings.Cut(kv, "="); a.meta.Sets(name) {
+		if name, _, _ := strings.Cut(kv, "="); a.r.names[cmd.Place](name) {
 			meta = append(meta, kv)
 		}
 	}

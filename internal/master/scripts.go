@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -191,5 +192,15 @@ func (d *scriptDesk) ended() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// stopScripts kills the scripts of workers that could not do so themselves.
+func (m *Master) stopScripts() {
+	m.mu.Lock()
+	desks := slices.Clone(m.desks)
+	m.mu.Unlock()
+	for _, d := range desks {
+		d.stop()
 	}
 }

@@ -3,7 +3,6 @@ package master
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/cgi"
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/spawner"
@@ -52,6 +50,12 @@ script = "one.cgi"
 [[site.route]]
 match = "/cgi-bin/"
 app = "foreign"
+authorizer = "leave"
+[[app]]
+name = "leave"
+kind = "fastcgi"
+role = "authorizer"
+address = ["tcp:127.0.0.1:1"]
 `
 
 // Places of foreignConfig.
@@ -251,7 +255,13 @@ func TestDeskEnvironment(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	r.news() // its end
-	for _, env := range [][]string{{"LD_PRELOAD=/tmp/x"}, {"PATH=/tmp"}, {"PERL5OPT=-d"}, {"OVER=worker"}, {"HTTP_PROXY=x"}, {"X"}, {"=x"}, {""},
+	out = r.send(3, belowRoot, "cgi-bin/env.cgi", []string{"REMOTE_USER=alice", "AUTH_TYPE=Form"})
+	r.news()
+	if b, err = io.ReadAll(out); err != nil || !strings.Contains(string(b), "REMOTE_USER=alice\n") || !strings.Contains(string(b), "AUTH_TYPE=Form\n") {
+		t.Errorf("with an authorizer: %q, %v", b, err)
+	}
+	r.news() // its end
+	for _, env := range [][]string{{"REMOTE_USER=alice"}, {"AUTH_TYPE=Form"}, {"LD_PRELOAD=/tmp/x"}, {"PATH=/tmp"}, {"PERL5OPT=-d"}, {"OVER=worker"}, {"HTTP_PROXY=x"}, {"X"}, {"=x"}, {""},
 		{"QUERY_STRING=", "IFS=x"}} {
 		r.send(2, inFolder, "env.cgi", env)
 		if n := r.news(); n.Error == nil || n.Error.Errno != syscall.EINVAL {
@@ -298,184 +308,5 @@ func TestDeskEnvironmentFile(t *testing.T) {
 	}
 	if _, err := writeEnv([]string{"A=" + strings.Repeat("x", maxScriptEnv)}); !errors.Is(err, syscall.E2BIG) {
 		t.Errorf("the worker does not notice: %v", err)
-	}
-}
-
-// What no worker says is the end of it.
-func TestDeskNonsense(t *testing.T) {
-	null, err := os.Open(os.DevNull)
-	must(t, err)
-	defer null.Close()
-	fd := int(null.Fd())
-	start := func(place int) scriptCall {
-		return scriptCall{Script: 1, Start: &scriptStart{Place: place, Path: []byte("env.cgi")}}
-	}
-	raw := func(text string) func(*deskRig) error {
-		return func(r *deskRig) error { _, err := r.conn.Write([]byte(text)); return err }
-	}
-	call := func(c scriptCall, fds ...int) func(*deskRig) error {
-		return func(r *deskRig) error { return sendPacket(r.conn, c, fds...) }
-	}
-	for name, send := range map[string]func(*deskRig) error{
-		"no JSON":           raw("start"),
-		"another type":      raw("[1]"),
-		"a negative number": raw(`{"script":-1}`),
-		"too long":          raw(`{"script":1,"x":"` + strings.Repeat("x", maxScriptCall) + `"}`),
-		"no such place":     call(start(99), fd, fd, fd, fd),
-		"place -1":          call(start(-1), fd, fd, fd, fd),
-		"the worker's own":  call(start(ofWorker), fd, fd, fd, fd),
-		"no descriptors":    call(start(inFolder)),
-		"three descriptors": call(start(inFolder), fd, fd, fd),
-		"five descriptors":  call(start(inFolder), fd, fd, fd, fd, fd),
-		"a hundred of them": call(start(inFolder), slices.Repeat([]int{fd}, 100)...),
-		"a number that is taken": func(r *deskRig) error {
-			r.send(1, inFolder, "sleep.cgi", nil)
-			r.send(1, inFolder, "sleep.cgi", nil)
-			return nil
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			before := openFiles(t)
-			r := newDeskRig(t)
-			must(t, send(r))
-			select {
-			case err := <-r.bad:
-				if !errors.Is(err, errPacket) {
-					t.Error(err)
-				}
-			case <-time.After(10 * time.Second):
-				t.Fatal("the desk takes it")
-			}
-			<-r.desk.done
-			r.conn.Close()
-			if after := openFiles(t); after > before+1 && name != "a number that is taken" { // the poller's
-				t.Errorf("%d files are open, %d before", after, before)
-			}
-		})
-	}
-}
-
-func openFiles(t *testing.T) int {
-	all, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(all)
-}
-
-// Signals reach the scripts of this worker only, and as many as may run do.
-func TestDeskSignalsAndBound(t *testing.T) {
-	r := newDeskRig(t)
-	other := newDeskRig(t)
-	other.send(7, inFolder, "sleep.cgi", nil)
-	foreign := other.news().PID
-	r.send(1, inFolder, "sleep.cgi", nil)
-	r.news()
-	r.send(2, inFolder, "sleep.cgi", nil)
-	r.news()
-	r.send(3, inFolder, "sleep.cgi", nil) // beside max = 1 there is one that may work on
-	if n := r.news(); n.Error == nil || n.Error.Errno != syscall.EAGAIN {
-		t.Errorf("a third script: %+v", n)
-	}
-	for _, number := range []uint64{7, uint64(foreign), uint64(os.Getpid()), 1 << 63} {
-		must(t, sendPacket(r.conn, scriptCall{Script: number, Signal: int(syscall.SIGKILL)}))
-	}
-	for _, signal := range []int{0, -9, 1000} {
-		must(t, sendPacket(r.conn, scriptCall{Script: 2, Signal: signal}))
-	}
-	must(t, sendPacket(r.conn, scriptCall{Script: 1, Signal: int(syscall.SIGUSR1)}))
-	if n := r.news(); n.Script != 1 || n.End == nil || n.End.Signal != syscall.SIGUSR1 {
-		t.Errorf("%+v", n)
-	}
-	if err := syscall.Kill(foreign, 0); err != nil {
-		t.Errorf("the other worker's script: %v", err)
-	}
-	r.send(4, inFolder, "sleep.cgi", nil)
-	n := r.news()
-	if n.PID == 0 {
-		t.Errorf("a place is free again: %+v", n)
-	}
-	// The worker has gone.
-	r.conn.Close()
-	<-r.desk.done
-	if err := syscall.Kill(n.PID, 0); err != syscall.ESRCH {
-		t.Errorf("a script outlives its worker: %v", err)
-	}
-}
-
-// The worker's half with the master's.
-func TestRemoteScripts(t *testing.T) {
-	r := newDeskRig(t)
-	remote := newRemoteScripts(r.conn)
-	st := remote.For(r.config.Apps[0])
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	must(t, err)
-	defer null.Close()
-	start := func(file, folder string, place int, env ...string) (cgi.Process, error) {
-		return st.Start(cgi.Command{Path: file, Script: file, Folder: folder, Place: place, Env: env}, null, null, null)
-	}
-	folder := r.dir + "/scripts/"
-	p, err := start(folder+"env.cgi", folder, inFolder, "QUERY_STRING=", "PATH=/bin", "OVER=x", "GITWEB_CONFIG=/x")
-	must(t, err)
-	<-p.Done()
-	if !p.Ending().OK() || p.PID() == 0 {
-		t.Errorf("%d: %v", p.PID(), p.Ending())
-	}
-	if err := p.Signal(syscall.SIGKILL); err != syscall.ESRCH {
-		t.Errorf("a signal after the end: %v", err)
-	}
-	if _, err := start(r.dir+"/one.cgi", "", oneScript); err != nil {
-		t.Error(err)
-	}
-	for want, f := range map[error]func() (cgi.Process, error){
-		os.ErrNotExist:   func() (cgi.Process, error) { return start(folder+"missing.cgi", folder, inFolder) },
-		os.ErrPermission: func() (cgi.Process, error) { return start(folder+"out.cgi", folder, inFolder) },
-		syscall.EINVAL:   func() (cgi.Process, error) { return start("/bin/sh", folder, inFolder) },
-		syscall.ENAMETOOLONG: func() (cgi.Process, error) {
-			return start(folder+strings.Repeat("x", maxScriptPath+1), folder, inFolder)
-		},
-		syscall.E2BIG: func() (cgi.Process, error) {
-			return start(folder+"env.cgi", folder, inFolder, "QUERY_STRING="+strings.Repeat("x", maxScriptEnv))
-		},
-	} {
-		if _, err := f(); !errors.Is(err, want) {
-			t.Errorf("%v, want %v", err, want)
-		}
-	}
-	// Stop, and what comes after it.
-	if p, err = start(folder+"sleep.cgi", folder, inFolder); err != nil {
-		t.Fatal(err)
-	}
-	remote.Stop(5 * time.Second)
-	if e := p.Ending(); e.Signal != syscall.SIGTERM {
-		t.Errorf("stopped: %v", e)
-	}
-	if _, err := start(folder+"env.cgi", folder, inFolder); !errors.Is(err, spawner.ErrStopped) {
-		t.Errorf("after Stop: %v", err)
-	}
-	r.conn.Close()
-	<-remote.done
-}
-
-// A master that has gone takes its scripts with it.
-func TestRemoteScriptsWithoutMaster(t *testing.T) {
-	r := newDeskRig(t)
-	remote := newRemoteScripts(r.conn)
-	st := remote.For(r.config.Apps[0])
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	must(t, err)
-	defer null.Close()
-	cmd := cgi.Command{Script: r.dir + "/scripts/sleep.cgi", Folder: r.dir + "/scripts/", Place: inFolder}
-	p, err := st.Start(cmd, null, null, null)
-	must(t, err)
-	r.desk.conn.Close()
-	select {
-	case <-p.Done():
-	case <-time.After(10 * time.Second):
-		t.Fatal("the script is taken for running")
-	}
-	if e := p.Ending(); e.Signal != syscall.SIGKILL {
-		t.Error(e)
-	}
-	if _, err := st.Start(cmd, null, null, null); !errors.Is(err, errMasterGone) {
-		t.Error(fmt.Errorf("another start: %w", err))
 	}
 }

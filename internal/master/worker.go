@@ -146,7 +146,7 @@ func (w *worker) start(s *setup) error {
 		if err != nil {
 			return err
 		}
-		w.remote = newRemoteScripts(conn)
+		w.remote = newRemoteScripts(conn, assemble.Names(s.Config))
 	}
 	asm, err := assemble.NewWorker(s.Config, assemble.Inputs{
 		Version:  s.Version,
