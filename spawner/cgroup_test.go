@@ -64,13 +64,11 @@ func testCgroup(t *testing.T, name string) string {
 }
 
 // cgroupsIn runs a test process in a control group and returns what it says.
-func cgroupsIn(t *testing.T, dir, what string) []string {
+func cgroupsIn(t *testing.T, f *Forker, dir, what string) []string {
 	t.Helper()
-	return told(t, forker(t), func() Program {
-		p := program(t, "cgroups", orderVariable+"="+what, "TMPDIR="+t.TempDir())
-		p.Cgroup = dir
-		return p
-	}())
+	p := program(t, "cgroups", orderVariable+"="+what, "TMPDIR="+t.TempDir())
+	p.Cgroup = dir
+	return told(t, f, p)
 }
 
 func expectLines(t *testing.T, got []string, want ...string) {
@@ -81,8 +79,9 @@ func expectLines(t *testing.T, got []string, want ...string) {
 }
 
 func TestCgroups(t *testing.T) {
+	f := forker(t)
 	dir := testCgroup(t, fmt.Sprint("sluice-test-", os.Getpid()))
-	expectLines(t, cgroupsIn(t, dir, "supervise"),
+	expectLines(t, cgroupsIn(t, f, dir, "supervise"),
 		"own sluice", "again: control group "+dir+"/sluice is in use by another server",
 		"child in app-app/0", "grandchild in app-app/0",
 		"killed: grandchild gone true, successor in app-app/0",
@@ -92,8 +91,9 @@ func TestCgroups(t *testing.T) {
 
 // What a killed server leaves is taken over, and its stray children end.
 func TestCgroupsLeftOver(t *testing.T) {
+	f := forker(t)
 	dir := testCgroup(t, fmt.Sprint("sluice-test-", os.Getpid()))
-	lines := cgroupsIn(t, dir, "crash")
+	lines := cgroupsIn(t, f, dir, "crash")
 	if len(lines) != 1 {
 		t.Fatalf("%q", lines)
 	}
@@ -102,11 +102,12 @@ func TestCgroupsLeftOver(t *testing.T) {
 	if stray == 0 || zombie(stray) {
 		t.Fatalf("%q", lines)
 	}
-	expectLines(t, cgroupsIn(t, dir, "take over"), "begun <nil>, populated false")
+	expectLines(t, cgroupsIn(t, f, dir, "take over"), "begun <nil>, populated false")
 	eventually(t, time.Second, "the stray one is gone", func() bool { return zombie(stray) })
 }
 
 func TestNotDelegated(t *testing.T) {
+	f := forker(t)
 	for name, c := range map[string]struct{ attribute, want string }{
 		".service":            {"", "no control group is delegated to this process"},
 		".scope":              {"", "no control group is delegated to this process"},
@@ -122,7 +123,7 @@ func TestNotDelegated(t *testing.T) {
 				must(t, unix.Setxattr(dir, "user.delegate", []byte(c.attribute), 0))
 			}
 		}
-		expectLines(t, cgroupsIn(t, dir, "open"), "open "+c.want)
+		expectLines(t, cgroupsIn(t, f, dir, "open"), "open "+c.want)
 	}
 	if delegated(filepath.Dir(testCgroup(t, fmt.Sprint("sluice-test-", os.Getpid())))) {
 		t.Log("this root is one of a namespace")
@@ -134,8 +135,9 @@ func TestNotDelegated(t *testing.T) {
 
 // A process that executes itself anew goes on from its leaf.
 func TestCgroupsAgain(t *testing.T) {
+	f := forker(t)
 	dir := testCgroup(t, fmt.Sprint("sluice-test-", os.Getpid()))
-	expectLines(t, cgroupsIn(t, dir, "exec"), "own sluice", "app "+dir+"/app-x")
+	expectLines(t, cgroupsIn(t, f, dir, "exec"), "own sluice", "app "+dir+"/app-x")
 }
 
 // childCgroups is a server in a control group that is delegated to it.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -47,6 +48,13 @@ func (f *fakeLedger) Set(slot int, s State, pid int) {
 	}
 	f.children[slot].State, f.children[slot].PID = s, pid
 	f.hand()
+}
+
+// told is what it has been told of the slots.
+func (f *fakeLedger) told() []Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.history)
 }
 
 func (f *fakeLedger) Use(slot int) Use {
@@ -137,13 +145,15 @@ type fakeRig struct {
 	ledger fakeLedger
 	ev     events
 	log    logText
-	onLog  func(line string)
 	began  time.Time
+
+	onLog   atomic.Pointer[func(line string)]
+	onEvent atomic.Pointer[func(Event)]
 }
 
 func (r *fakeRig) Write(line []byte) (int, error) {
-	if r.onLog != nil {
-		r.onLog(string(line))
+	if f := r.onLog.Load(); f != nil {
+		(*f)(string(line))
 	}
 	return r.log.Write(line)
 }
@@ -174,6 +184,9 @@ func fakeAlong(t *testing.T, o SupervisorOptions, do func(t *testing.T, r *fakeR
 
 func (r *fakeRig) event(e Event) {
 	r.ev.add(e)
+	if f := r.onEvent.Load(); f != nil {
+		(*f)(e)
+	}
 	if e.State == Stopping {
 		time.AfterFunc(time.Millisecond, func() { r.byPID(e.PID).fakeEndAs(cgi.Ending{Signal: syscall.SIGTERM}) })
 	}
@@ -196,6 +209,19 @@ func (r *fakeRig) starts() int {
 	r.fakeStart.mu.Lock()
 	defer r.fakeStart.mu.Unlock()
 	return len(r.times)
+}
+
+func (r *fakeRig) lastStart() time.Time {
+	r.fakeStart.mu.Lock()
+	defer r.fakeStart.mu.Unlock()
+	return r.times[len(r.times)-1]
+}
+
+// lives is how the children fare that are started from now on; see fakeStart.
+func (r *fakeRig) lives(life time.Duration, err error) {
+	r.fakeStart.mu.Lock()
+	defer r.fakeStart.mu.Unlock()
+	r.life, r.err = life, err
 }
 
 // at sleeps until so long after the begin.

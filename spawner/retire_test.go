@@ -36,7 +36,7 @@ func TestMaxAge(t *testing.T) {
 		r.ledger.answer(0)
 		begin := time.Now()
 		time.Sleep(soon)
-		if gap := r.times[len(r.times)-1].Sub(begin); gap > 10*time.Millisecond {
+		if gap := r.lastStart().Sub(begin); gap > 10*time.Millisecond {
 			t.Errorf("its successor came %v after the answer", gap)
 		}
 		if !r.log.has("INFO", "child has been retired", "reason=max_age", `next="at once"`, fmt.Sprintf("pid=%d", busy.pid)) {
@@ -82,25 +82,21 @@ func TestReplace(t *testing.T) {
 	})
 }
 
-// Every order of events is the same for the Ledger and for the pools, and the
-// Ledger hears first.
+// The Ledger hears of everything before the pools do.
 func TestLedgerHearsFirst(t *testing.T) {
 	o := SupervisorOptions{Scale: ScaleDynamic, Min: 1, Max: 3, Spare: 1, IdleTimeout: time.Second, MaxAge: 700 * time.Millisecond}
 	fakeAlong(t, o, func(t *testing.T, r *fakeRig) {
-		last := map[int]int{} // by slot, how much of the history was told
-		r.outbox.send = func(e Event) {
-			r.event(e)
-			for n := last[e.Slot]; ; n++ {
-				if n >= len(r.ledger.history) {
-					t.Errorf("the ledger has not heard of %+v", e)
-					return
-				}
-				if h := r.ledger.history[n]; h.Slot == e.Slot && h.State == e.State && h.PID == e.PID {
-					last[e.Slot] = n + 1
+		heard := map[int]int{} // by slot, how much of the history has been told on
+		r.onEvent.Store(new(func(e Event) {
+			history := r.ledger.told()
+			for n := heard[e.Slot]; n < len(history); n++ {
+				if h := history[n]; h.Slot == e.Slot && h.State == e.State && h.PID == e.PID {
+					heard[e.Slot] = n + 1
 					return
 				}
 			}
-		}
+			t.Errorf("the ledger has not heard of %+v", e)
+		}))
 		for range 10 {
 			r.ledger.want(2)
 			time.Sleep(500 * time.Millisecond)
@@ -155,21 +151,21 @@ func TestRestart(t *testing.T) {
 func TestRestartFails(t *testing.T) {
 	fakeAlong(t, SupervisorOptions{Max: 3}, func(t *testing.T, r *fakeRig) {
 		r.at(time.Second)
-		r.life = time.Millisecond
+		r.lives(time.Millisecond, nil)
 		n, err := r.Restart(context.Background())
 		if n != 0 || err == nil || !strings.Contains(err.Error(), "exit status 1") || r.starts() != 4 {
 			t.Errorf("%d, %v, %d starts", n, err, r.starts())
 		}
 		// A slot that waits for its next start is not waited for.
-		r.life = 0
+		r.lives(0, nil)
 		if n, err := r.Restart(context.Background()); n != 3 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
-		r.err = &ExecError{"no such program"}
+		r.lives(0, &ExecError{"no such program"})
 		if _, err := r.Restart(context.Background()); !errors.As(err, new(*ExecError)) {
 			t.Error(err)
 		}
-		r.err = nil
+		r.lives(0, nil)
 		time.Sleep(time.Second)
 		r.ledger.want(1)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -175,7 +175,7 @@ func TestOnDemand(t *testing.T) {
 		begin := time.Now()
 		r.ledger.want(1)
 		time.Sleep(soon)
-		if gap := r.times[len(r.times)-1].Sub(begin); gap < 0 || gap > 10*time.Millisecond {
+		if gap := r.lastStart().Sub(begin); gap < 0 || gap > 10*time.Millisecond {
 			t.Errorf("started %v after the request", gap)
 		}
 	})
@@ -231,7 +231,7 @@ func TestRecyclingIsNotThrottled(t *testing.T) {
 					t.Error("the log does not say why")
 				}
 				for i, c := range r.ledger.Counts().Children {
-					if n := r.ledger.uses[i].Requests; n > 1 {
+					if n := r.ledger.Use(i).Requests; n > 1 {
 						t.Errorf("%+v has had %d requests", c, n)
 					}
 				}
@@ -259,9 +259,7 @@ func TestRecyclingIsNotThrottled(t *testing.T) {
 // other, and the Ledger hears of none that could be hoped for.
 func TestScaleInBackOff(t *testing.T) {
 	fakeAlong(t, SupervisorOptions{Scale: ScaleOnDemand, Max: 3, IdleTimeout: time.Hour}, func(t *testing.T, r *fakeRig) {
-		r.fakeStart.mu.Lock()
-		r.life = 20 * time.Millisecond
-		r.fakeStart.mu.Unlock()
+		r.lives(20*time.Millisecond, nil)
 		r.ledger.want(1)
 		time.Sleep(15 * time.Millisecond)
 		r.ledger.finish(0, false) // its client left
@@ -274,9 +272,7 @@ func TestScaleInBackOff(t *testing.T) {
 		if r.starts() != 1 {
 			t.Errorf("%d starts", r.starts())
 		}
-		r.fakeStart.mu.Lock()
-		r.life = 0
-		r.fakeStart.mu.Unlock()
+		r.lives(0, nil)
 		time.Sleep(100 * time.Millisecond)
 		if r.starts() != 2 || r.ledger.count(Dormant) != 2 || r.ledger.Counts().Waiting != 0 {
 			t.Errorf("after the pause: %d starts, %+v", r.starts(), r.ledger.Counts())
@@ -284,9 +280,7 @@ func TestScaleInBackOff(t *testing.T) {
 	})
 	// Where nothing wants it any more it is dormant after the pause.
 	fakeAlong(t, SupervisorOptions{Scale: ScaleOnDemand, Max: 2, IdleTimeout: time.Hour}, func(t *testing.T, r *fakeRig) {
-		r.fakeStart.mu.Lock()
-		r.life = 20 * time.Millisecond
-		r.fakeStart.mu.Unlock()
+		r.lives(20*time.Millisecond, nil)
 		r.ledger.want(1)
 		time.Sleep(15 * time.Millisecond)
 		r.ledger.finish(0, false)
@@ -306,19 +300,20 @@ func TestStranded(t *testing.T) {
 		r.ledger.answerAll()
 		r.die(0, syscall.SIGKILL) // it has a successor that gets none
 		time.Sleep(time.Second / 2)
-		r.onLog = func(line string) {
+		given := func(line string) {
 			if strings.Contains(line, "when a request wants it") {
 				r.ledger.mu.Lock()
 				r.ledger.uses[0].Claims = 1
 				r.ledger.mu.Unlock()
 			}
 		}
+		r.onLog.Store(&given)
 		r.die(0, syscall.SIGKILL)
 		time.Sleep(soon)
 		if r.starts() != 4 || r.ledger.Use(1).Claims != 0 || r.ledger.alive() != 2 {
 			t.Errorf("%d starts, %+v", r.starts(), r.ledger.Counts())
 		}
-		if !slices.ContainsFunc(r.ledger.history[2:], func(e Event) bool { return e.State == Dormant && e.Slot == 0 }) {
+		if !slices.ContainsFunc(r.ledger.told()[2:], func(e Event) bool { return e.State == Dormant && e.Slot == 0 }) {
 			t.Error("it never was dormant")
 		}
 	})

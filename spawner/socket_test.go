@@ -105,6 +105,7 @@ func TestSharedSocket(t *testing.T) {
 				}
 			}
 			syscall.Kill(pids[0], syscall.SIGKILL)
+			eventually(t, time.Second, "it is dead", func() bool { return zombie(pids[0]) }) // it may take one more while it dies
 			for range 20 {
 				ask()
 			}
