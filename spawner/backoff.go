@@ -64,6 +64,7 @@ func (k *keeper) judge(o obituary) (pause time.Duration) {
 	k.s.mu.Lock()
 	switch {
 	case o.err != nil:
+		k.lives++
 		k.failed = o.err
 	case o.why == "":
 		k.failed = fmt.Errorf("child ended: %v", o.ending)

@@ -224,5 +224,17 @@ func (r *fakeRig) lives(life time.Duration, err error) {
 	r.life, r.err = life, err
 }
 
+// onStart has f called, once, when the next child is being started.
+func (r *fakeRig) onStart(f func()) {
+	r.fakeStart.mu.Lock()
+	defer r.fakeStart.mu.Unlock()
+	r.onNext = func(*Child) {
+		r.onNext = nil
+		r.fakeStart.mu.Unlock()
+		f()
+		r.fakeStart.mu.Lock()
+	}
+}
+
 // at sleeps until so long after the begin.
 func (r *fakeRig) at(d time.Duration) { time.Sleep(time.Until(r.began.Add(d))) }

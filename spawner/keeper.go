@@ -26,7 +26,7 @@ type keeper struct {
 	heard  time.Duration // when its first answer was reported, by Now
 	wanted bool          // without a process: one is to be started
 	leave  leave
-	lives  int   // processes so far, those that could not be started too
+	lives  int   // processes so far, and those that could not be started
 	failed error // how the last one failed that was not told to end
 }
 
@@ -108,7 +108,6 @@ func (k *keeper) life(ready func()) obituary {
 // output has been read to its end.
 func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	k.s.mu.Lock()
-	k.lives++
 	k.began, k.born, k.ready, k.heard = time.Now(), Now(), 0, 0
 	k.s.mu.Unlock()
 	listen, err := k.listen()

@@ -186,6 +186,37 @@ func TestRestartFails(t *testing.T) {
 	})
 }
 
+// A child that has just died is restarted already.
+func TestRestartAfterDeath(t *testing.T) {
+	for _, moment := range []string{"", "child ended"} {
+		fakeAlong(t, SupervisorOptions{Max: 2}, func(t *testing.T, r *fakeRig) {
+			r.at(time.Second)
+			done := make(chan error, 1)
+			restart := func() { _, err := r.Restart(context.Background()); done <- err }
+			if moment == "" {
+				r.onStart(func() { go restart(); time.Sleep(time.Millisecond) })
+			} else {
+				r.onLog.Store(new(func(line string) {
+					if strings.Contains(line, moment) {
+						go restart()
+						time.Sleep(time.Millisecond)
+					}
+				}))
+			}
+			r.die(0, syscall.SIGKILL)
+			time.Sleep(time.Second)
+			select {
+			case err := <-done:
+				if err != nil || r.starts() != 4 {
+					t.Errorf("%v, %d starts", err, r.starts())
+				}
+			default:
+				t.Error("the restart hangs")
+			}
+		})
+	}
+}
+
 // Without a Ledger nobody is waited for.
 func TestRestartWithoutLedger(t *testing.T) {
 	c := newCrew(t, "accept", 2, nil)
