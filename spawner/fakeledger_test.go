@@ -174,6 +174,7 @@ func fakeAlong(t *testing.T, o SupervisorOptions, do func(t *testing.T, r *fakeR
 		if err := r.Start(); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // all slots are what they are in the beginning
 		do(t, r)
 		r.Stop(context.Background())
 		if t.Failed() {

@@ -24,7 +24,7 @@ func TestMaxAge(t *testing.T) {
 		if r.starts() != 2 {
 			t.Error("too early")
 		}
-		r.at(age + soon)
+		r.at(age + exactly)
 		if c := r.ledger.Counts().Children; r.starts() != 3 || c[0].State != Retiring || c[0].PID != busy.pid || c[1].PID == idle.pid {
 			t.Errorf("%d starts, %+v", r.starts(), c)
 		}
@@ -35,7 +35,7 @@ func TestMaxAge(t *testing.T) {
 		r.at(2 * age)
 		r.ledger.answer(0)
 		begin := time.Now()
-		time.Sleep(soon)
+		time.Sleep(exactly)
 		if gap := r.lastStart().Sub(begin); gap > 10*time.Millisecond {
 			t.Errorf("its successor came %v after the answer", gap)
 		}
@@ -75,7 +75,7 @@ func TestReplace(t *testing.T) {
 			t.Error("it was replaced")
 		}
 		r.Report(Report{Slot: 0, PID: old.pid, Replace: "silent"})
-		time.Sleep(soon)
+		time.Sleep(exactly)
 		if r.starts() != 2 {
 			t.Error("it was not replaced")
 		}
