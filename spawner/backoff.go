@@ -198,7 +198,7 @@ func (k *keeper) log(o obituary, answered bool, next string) {
 	switch {
 	case o.err != nil:
 		log.Error("a child could not be started", "err", o.err, "next", next)
-	case o.why == stopped:
+	case o.why == shutDown:
 		log.Debug("child has been stopped", "pid", o.pid, "ending", o.ending)
 	case o.why != "":
 		log.Info("child has been retired", "pid", o.pid, "reason", o.why, "ending", o.ending, "next", next)

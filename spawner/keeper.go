@@ -195,7 +195,7 @@ func (k *keeper) watch(c *Child, ready func()) reason {
 			return ""
 		case <-k.s.stop:
 			k.end(c)
-			return stopped
+			return shutDown
 		case ok := <-seen:
 			if ok {
 				k.isReady(c)
