@@ -64,6 +64,7 @@ func (k *keeper) judge(o obituary) (pause time.Duration) {
 	k.s.mu.Lock()
 	switch {
 	case o.err != nil:
+		k.lives++
 		k.failed = o.err
 	case o.why == "":
 		k.failed = fmt.Errorf("child ended: %v", o.ending)
@@ -191,7 +192,7 @@ func (k *keeper) log(o obituary, answered bool, next string) {
 	switch {
 	case o.err != nil:
 		log.Error("a child could not be started", "err", o.err, "next", next)
-	case o.why == stopped:
+	case o.why == shutDown:
 		log.Debug("child has been stopped", "pid", o.pid, "ending", o.ending)
 	case o.why != "":
 		log.Info("child has been retired", "pid", o.pid, "reason", o.why, "ending", o.ending, "next", next)

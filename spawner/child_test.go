@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +41,38 @@ func init() {
 			childModes["accept"]()
 		},
 		"grandchild": func() { signal.Ignore(syscall.SIGTERM); time.Sleep(time.Minute) },
+		// shutdown answers once and takes the socket away from all.
+		"shutdown": func() {
+			serveOne()
+			unix.Shutdown(0, unix.SHUT_RDWR)
+			syscall.Exit(0)
+		},
+		// hog has much memory after its first answer, and so has its child.
+		"hog": func() {
+			childSpawn("hogling")
+			childModes["hogling"]()
+		},
+		"hogling": func() {
+			serveOne()
+			b := make([]byte, 40<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			for {
+				serveOne()
+				runtime.KeepAlive(b)
+			}
+		},
+		// escape leaves somebody behind who is in no group of its.
+		"escape": func() {
+			pid, err := syscall.ForkExec("/proc/self/exe", []string{"child"}, &syscall.ProcAttr{
+				Env: []string{modeVariable + "=grandchild", quick}, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true}})
+			if err != nil {
+				panic(err)
+			}
+			fmt.Println("grandchild", pid)
+			childModes["accept"]()
+		},
 		"slowexit": func() {
 			c := make(chan os.Signal, 1)
 			signal.Notify(c, syscall.SIGTERM)
@@ -63,6 +96,7 @@ func init() {
 			syscall.Pause()
 		},
 		"fork":     childFork,
+		"cgroups":  childCgroups,
 		"subreap":  childSubreap,
 		"hungread": func() { var p [2]int; syscall.Pipe(p[:]); syscall.Read(p[0], make([]byte, 1)) },
 	}
@@ -170,7 +204,11 @@ func childTell() {
 func childDoomed() {
 	os.Unsetenv(modeVariable)
 	f := &Forker{Reaper: NewReaper(), Do: func(fn func()) { fn() }} // the main thread
-	c, err := f.Start(Program{Command: []string{"/proc/self/exe"}, Env: []string{modeVariable + "=wait", quick}, Dir: "/"}, os.Stdin, os.Stderr)
+	p := Program{Command: []string{"/bin/sleep", "60"}, Dir: "/"}
+	if uid, err := strconv.Atoi(os.Getenv(orderVariable)); err == nil {
+		p.As = &Identity{UID: uid, GID: uid}
+	}
+	c, err := f.Start(p, os.Stdin, os.Stderr)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -47,6 +48,13 @@ func (f *fakeLedger) Set(slot int, s State, pid int) {
 	}
 	f.children[slot].State, f.children[slot].PID = s, pid
 	f.hand()
+}
+
+// told is what it has been told of the slots.
+func (f *fakeLedger) told() []Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.history)
 }
 
 func (f *fakeLedger) Use(slot int) Use {
@@ -137,13 +145,15 @@ type fakeRig struct {
 	ledger fakeLedger
 	ev     events
 	log    logText
-	onLog  func(line string)
 	began  time.Time
+
+	onLog   atomic.Pointer[func(line string)]
+	onEvent atomic.Pointer[func(Event)]
 }
 
 func (r *fakeRig) Write(line []byte) (int, error) {
-	if r.onLog != nil {
-		r.onLog(string(line))
+	if f := r.onLog.Load(); f != nil {
+		(*f)(string(line))
 	}
 	return r.log.Write(line)
 }
@@ -164,6 +174,7 @@ func fakeAlong(t *testing.T, o SupervisorOptions, do func(t *testing.T, r *fakeR
 		if err := r.Start(); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // all slots are what they are in the beginning
 		do(t, r)
 		r.Stop(context.Background())
 		if t.Failed() {
@@ -174,6 +185,9 @@ func fakeAlong(t *testing.T, o SupervisorOptions, do func(t *testing.T, r *fakeR
 
 func (r *fakeRig) event(e Event) {
 	r.ev.add(e)
+	if f := r.onEvent.Load(); f != nil {
+		(*f)(e)
+	}
 	if e.State == Stopping {
 		time.AfterFunc(time.Millisecond, func() { r.byPID(e.PID).fakeEndAs(cgi.Ending{Signal: syscall.SIGTERM}) })
 	}
@@ -196,6 +210,31 @@ func (r *fakeRig) starts() int {
 	r.fakeStart.mu.Lock()
 	defer r.fakeStart.mu.Unlock()
 	return len(r.times)
+}
+
+func (r *fakeRig) lastStart() time.Time {
+	r.fakeStart.mu.Lock()
+	defer r.fakeStart.mu.Unlock()
+	return r.times[len(r.times)-1]
+}
+
+// lives is how the children fare that are started from now on; see fakeStart.
+func (r *fakeRig) lives(life time.Duration, err error) {
+	r.fakeStart.mu.Lock()
+	defer r.fakeStart.mu.Unlock()
+	r.life, r.err = life, err
+}
+
+// onStart has f called, once, when the next child is being started.
+func (r *fakeRig) onStart(f func()) {
+	r.fakeStart.mu.Lock()
+	defer r.fakeStart.mu.Unlock()
+	r.onNext = func(*Child) {
+		r.onNext = nil
+		r.fakeStart.mu.Unlock()
+		f()
+		r.fakeStart.mu.Lock()
+	}
 }
 
 // at sleeps until so long after the begin.

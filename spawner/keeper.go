@@ -25,7 +25,7 @@ type keeper struct {
 	ready  time.Duration // when it was seen ready, by Now; 0: never
 	wanted bool          // without a process: one is to be started
 	leave  leave
-	lives  int   // processes so far, those that could not be started too
+	lives  int   // processes so far, and those that could not be started
 	failed error // how the last one failed that was not told to end
 }
 
@@ -107,7 +107,6 @@ func (k *keeper) life(ready func()) obituary {
 // output has been read to its end.
 func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	k.s.mu.Lock()
-	k.lives++
 	k.began, k.born, k.ready = time.Now(), Now(), 0
 	k.s.mu.Unlock()
 	listen, err := k.listen()
@@ -195,7 +194,7 @@ func (k *keeper) watch(c *Child, ready func()) reason {
 			return ""
 		case <-k.s.stop:
 			k.end(c)
-			return stopped
+			return shutDown
 		case ok := <-seen:
 			if ok {
 				k.isReady(c)

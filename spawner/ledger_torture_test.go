@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -315,6 +316,18 @@ func tortureEnd(t *testing.T, a *arena, o LedgerOptions, l Shared) {
 			l.Set(i, Ready, 60000+i)
 		}
 	}
+	// One that is out takes a single request, and no more before it is answered.
+	down := func() bool {
+		return slices.ContainsFunc(l.Counts().Children, func(c ChildCounts) bool { return c.Down })
+	}
+	eventually(t, 10*time.Second, "all slots are in", func() bool {
+		for range 5 {
+			if c, err := l.Claim(t.Context(), Anyone); err == nil {
+				l.Release(c, Answered)
+			}
+		}
+		return !down()
+	})
 	for range 5 { // as many as the slots take
 		c, err := l.Claim(t.Context(), Anyone)
 		if err != nil {

@@ -12,7 +12,7 @@ const (
 	idleTimeout reason = "idle_timeout"
 	restarted   reason = "restart"
 	replaced    reason = "replaced"
-	stopped     reason = "stop"
+	shutDown    reason = "stop"
 )
 
 // leave is a child's order to end; the zero value is none.

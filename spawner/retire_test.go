@@ -24,7 +24,7 @@ func TestMaxAge(t *testing.T) {
 		if r.starts() != 2 {
 			t.Error("too early")
 		}
-		r.at(age + soon)
+		r.at(age + exactly)
 		if c := r.ledger.Counts().Children; r.starts() != 3 || c[0].State != Retiring || c[0].PID != busy.pid || c[1].PID == idle.pid {
 			t.Errorf("%d starts, %+v", r.starts(), c)
 		}
@@ -35,8 +35,8 @@ func TestMaxAge(t *testing.T) {
 		r.at(2 * age)
 		r.ledger.answer(0)
 		begin := time.Now()
-		time.Sleep(soon)
-		if gap := r.times[len(r.times)-1].Sub(begin); gap > 10*time.Millisecond {
+		time.Sleep(exactly)
+		if gap := r.lastStart().Sub(begin); gap > 10*time.Millisecond {
 			t.Errorf("its successor came %v after the answer", gap)
 		}
 		if !r.log.has("INFO", "child has been retired", "reason=max_age", `next="at once"`, fmt.Sprintf("pid=%d", busy.pid)) {
@@ -75,32 +75,28 @@ func TestReplace(t *testing.T) {
 			t.Error("it was replaced")
 		}
 		r.Report(Report{Slot: 0, PID: old.pid, Replace: "silent"})
-		time.Sleep(soon)
+		time.Sleep(exactly)
 		if r.starts() != 2 {
 			t.Error("it was not replaced")
 		}
 	})
 }
 
-// Every order of events is the same for the Ledger and for the pools, and the
-// Ledger hears first.
+// The Ledger hears of everything before the pools do.
 func TestLedgerHearsFirst(t *testing.T) {
 	o := SupervisorOptions{Scale: ScaleDynamic, Min: 1, Max: 3, Spare: 1, IdleTimeout: time.Second, MaxAge: 700 * time.Millisecond}
 	fakeAlong(t, o, func(t *testing.T, r *fakeRig) {
-		last := map[int]int{} // by slot, how much of the history was told
-		r.outbox.send = func(e Event) {
-			r.event(e)
-			for n := last[e.Slot]; ; n++ {
-				if n >= len(r.ledger.history) {
-					t.Errorf("the ledger has not heard of %+v", e)
-					return
-				}
-				if h := r.ledger.history[n]; h.Slot == e.Slot && h.State == e.State && h.PID == e.PID {
-					last[e.Slot] = n + 1
+		heard := map[int]int{} // by slot, how much of the history has been told on
+		r.onEvent.Store(new(func(e Event) {
+			history := r.ledger.told()
+			for n := heard[e.Slot]; n < len(history); n++ {
+				if h := history[n]; h.Slot == e.Slot && h.State == e.State && h.PID == e.PID {
+					heard[e.Slot] = n + 1
 					return
 				}
 			}
-		}
+			t.Errorf("the ledger has not heard of %+v", e)
+		}))
 		for range 10 {
 			r.ledger.want(2)
 			time.Sleep(500 * time.Millisecond)
@@ -155,21 +151,21 @@ func TestRestart(t *testing.T) {
 func TestRestartFails(t *testing.T) {
 	fakeAlong(t, SupervisorOptions{Max: 3}, func(t *testing.T, r *fakeRig) {
 		r.at(time.Second)
-		r.life = time.Millisecond
+		r.lives(time.Millisecond, nil)
 		n, err := r.Restart(context.Background())
 		if n != 0 || err == nil || !strings.Contains(err.Error(), "exit status 1") || r.starts() != 4 {
 			t.Errorf("%d, %v, %d starts", n, err, r.starts())
 		}
 		// A slot that waits for its next start is not waited for.
-		r.life = 0
+		r.lives(0, nil)
 		if n, err := r.Restart(context.Background()); n != 3 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
-		r.err = &ExecError{Cause: "no such program"}
+		r.lives(0, &ExecError{Cause: "no such program"})
 		if _, err := r.Restart(context.Background()); !errors.As(err, new(*ExecError)) {
 			t.Error(err)
 		}
-		r.err = nil
+		r.lives(0, nil)
 		time.Sleep(time.Second)
 		r.ledger.want(1)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -188,6 +184,37 @@ func TestRestartFails(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A child that has just died is restarted already.
+func TestRestartAfterDeath(t *testing.T) {
+	for _, moment := range []string{"", "child ended"} {
+		fakeAlong(t, SupervisorOptions{Max: 2}, func(t *testing.T, r *fakeRig) {
+			r.at(time.Second)
+			done := make(chan error, 1)
+			restart := func() { _, err := r.Restart(context.Background()); done <- err }
+			if moment == "" {
+				r.onStart(func() { go restart(); time.Sleep(time.Millisecond) })
+			} else {
+				r.onLog.Store(new(func(line string) {
+					if strings.Contains(line, moment) {
+						go restart()
+						time.Sleep(time.Millisecond)
+					}
+				}))
+			}
+			r.die(0, syscall.SIGKILL)
+			time.Sleep(time.Second)
+			select {
+			case err := <-done:
+				if err != nil || r.starts() != 4 {
+					t.Errorf("%v, %d starts", err, r.starts())
+				}
+			default:
+				t.Error("the restart hangs")
+			}
+		})
+	}
 }
 
 // Without a Ledger nobody is waited for.

@@ -17,8 +17,8 @@ func TestScaleNames(t *testing.T) {
 	}
 }
 
-// soon is how exact the limits are.
-const soon = 50 * time.Millisecond
+// exactly is how exact the limits are.
+const exactly = 50 * time.Millisecond
 
 func TestScaleBegin(t *testing.T) {
 	cases := []struct {
@@ -59,11 +59,11 @@ func TestRamp(t *testing.T) {
 		r.ledger.want(200)
 		want := 1
 		for i, step := range []int{1, 2, 4, 8, 16, 32, 32} {
-			r.at(time.Duration(5+i)*time.Second + soon)
+			r.at(time.Duration(5+i)*time.Second + exactly)
 			if want += step; r.starts() != want {
 				t.Errorf("after %d s: %d, want %d", i, r.starts(), want)
 			}
-			r.at(time.Duration(6+i)*time.Second - soon)
+			r.at(time.Duration(6+i)*time.Second - exactly)
 			if r.starts() != want {
 				t.Errorf("before %d s: %d, want %d", i+1, r.starts(), want)
 			}
@@ -92,11 +92,11 @@ func TestRampReset(t *testing.T) {
 		}
 		r.ledger.want(9)
 		for i, want := range []int{6, 8, 12} {
-			time.Sleep(soon)
+			time.Sleep(exactly)
 			if n := r.starts(); n != want {
 				t.Errorf("%d after %d s, want %d", n, i, want)
 			}
-			time.Sleep(time.Second - soon)
+			time.Sleep(time.Second - exactly)
 		}
 	})
 }
@@ -131,7 +131,7 @@ func TestShrink(t *testing.T) {
 				if n := r.ledger.alive(); n != 8 {
 					t.Errorf("too early: %d are alive", n)
 				}
-				time.Sleep(soon)
+				time.Sleep(exactly)
 				if n := r.ledger.alive(); n != c.remaining || r.ledger.count(Dormant) != 8-n {
 					t.Errorf("%d are alive, want %d", n, c.remaining)
 				}
@@ -152,12 +152,12 @@ func TestOnDemand(t *testing.T) {
 	fakeAlong(t, SupervisorOptions{Scale: ScaleOnDemand, Max: 40, IdleTimeout: time.Second}, func(t *testing.T, r *fakeRig) {
 		r.at(time.Second)
 		r.ledger.want(5)
-		time.Sleep(soon)
+		time.Sleep(exactly)
 		if n := r.starts(); n != 5 || r.ledger.Counts().Waiting != 0 {
 			t.Fatalf("%d for five requests", n)
 		}
 		r.ledger.want(50)
-		time.Sleep(soon)
+		time.Sleep(exactly)
 		if n := r.starts(); n != 32 {
 			t.Errorf("%d within a second, want 32", n)
 		}
@@ -168,14 +168,14 @@ func TestOnDemand(t *testing.T) {
 		r.ledger.answerAll()
 		time.Sleep(time.Second / 2) // they are ready
 		r.ledger.answerAll()
-		time.Sleep(time.Second + soon)
+		time.Sleep(time.Second + exactly)
 		if n := r.ledger.alive(); n != 0 {
 			t.Errorf("%d idle ones are left", n)
 		}
 		begin := time.Now()
 		r.ledger.want(1)
-		time.Sleep(soon)
-		if gap := r.times[len(r.times)-1].Sub(begin); gap < 0 || gap > 10*time.Millisecond {
+		time.Sleep(exactly)
+		if gap := r.lastStart().Sub(begin); gap < 0 || gap > 10*time.Millisecond {
 			t.Errorf("started %v after the request", gap)
 		}
 	})
@@ -197,7 +197,7 @@ func TestScaleFinishing(t *testing.T) {
 	fakeAlong(t, SupervisorOptions{Scale: ScaleDynamic, Min: 1, Max: 3, Spare: 1, IdleTimeout: 10 * time.Second}, func(t *testing.T, r *fakeRig) {
 		r.at(time.Second)
 		r.ledger.want(1)
-		time.Sleep(soon)
+		time.Sleep(exactly)
 		r.ledger.finish(0, false)
 		r.at(5 * time.Second)
 		if r.starts() != 2 || r.ledger.alive() != 2 {
@@ -231,7 +231,7 @@ func TestRecyclingIsNotThrottled(t *testing.T) {
 					t.Error("the log does not say why")
 				}
 				for i, c := range r.ledger.Counts().Children {
-					if n := r.ledger.uses[i].Requests; n > 1 {
+					if n := r.ledger.Use(i).Requests; n > 1 {
 						t.Errorf("%+v has had %d requests", c, n)
 					}
 				}
@@ -259,9 +259,7 @@ func TestRecyclingIsNotThrottled(t *testing.T) {
 // other, and the Ledger hears of none that could be hoped for.
 func TestScaleInBackOff(t *testing.T) {
 	fakeAlong(t, SupervisorOptions{Scale: ScaleOnDemand, Max: 3, IdleTimeout: time.Hour}, func(t *testing.T, r *fakeRig) {
-		r.fakeStart.mu.Lock()
-		r.life = 20 * time.Millisecond
-		r.fakeStart.mu.Unlock()
+		r.lives(20*time.Millisecond, nil)
 		r.ledger.want(1)
 		time.Sleep(15 * time.Millisecond)
 		r.ledger.finish(0, false) // its client left
@@ -274,9 +272,7 @@ func TestScaleInBackOff(t *testing.T) {
 		if r.starts() != 1 {
 			t.Errorf("%d starts", r.starts())
 		}
-		r.fakeStart.mu.Lock()
-		r.life = 0
-		r.fakeStart.mu.Unlock()
+		r.lives(0, nil)
 		time.Sleep(100 * time.Millisecond)
 		if r.starts() != 2 || r.ledger.count(Dormant) != 2 || r.ledger.Counts().Waiting != 0 {
 			t.Errorf("after the pause: %d starts, %+v", r.starts(), r.ledger.Counts())
@@ -284,9 +280,7 @@ func TestScaleInBackOff(t *testing.T) {
 	})
 	// Where nothing wants it any more it is dormant after the pause.
 	fakeAlong(t, SupervisorOptions{Scale: ScaleOnDemand, Max: 2, IdleTimeout: time.Hour}, func(t *testing.T, r *fakeRig) {
-		r.fakeStart.mu.Lock()
-		r.life = 20 * time.Millisecond
-		r.fakeStart.mu.Unlock()
+		r.lives(20*time.Millisecond, nil)
 		r.ledger.want(1)
 		time.Sleep(15 * time.Millisecond)
 		r.ledger.finish(0, false)
@@ -306,19 +300,20 @@ func TestStranded(t *testing.T) {
 		r.ledger.answerAll()
 		r.die(0, syscall.SIGKILL) // it has a successor that gets none
 		time.Sleep(time.Second / 2)
-		r.onLog = func(line string) {
+		given := func(line string) {
 			if strings.Contains(line, "when a request wants it") {
 				r.ledger.mu.Lock()
 				r.ledger.uses[0].Claims = 1
 				r.ledger.mu.Unlock()
 			}
 		}
+		r.onLog.Store(&given)
 		r.die(0, syscall.SIGKILL)
-		time.Sleep(soon)
+		time.Sleep(exactly)
 		if r.starts() != 4 || r.ledger.Use(1).Claims != 0 || r.ledger.alive() != 2 {
 			t.Errorf("%d starts, %+v", r.starts(), r.ledger.Counts())
 		}
-		if !slices.ContainsFunc(r.ledger.history[2:], func(e Event) bool { return e.State == Dormant && e.Slot == 0 }) {
+		if !slices.ContainsFunc(r.ledger.told()[2:], func(e Event) bool { return e.State == Dormant && e.Slot == 0 }) {
 			t.Error("it never was dormant")
 		}
 	})

@@ -140,8 +140,19 @@ func TestExecErrors(t *testing.T) {
 	}
 }
 
-// A killed parent leaves no child behind.
+// A killed parent leaves no child behind, also none that is somebody else: the
+// change of identity clears the death signal.
 func TestParentKilled(t *testing.T) {
+	users := []string{""}
+	if os.Getuid() == 0 {
+		users = append(users, "65534")
+	}
+	for _, user := range users {
+		parentKilled(t, user)
+	}
+}
+
+func parentKilled(t *testing.T, user string) {
 	r := NewReaper()
 	defer r.Close()
 	out, w, err := os.Pipe()
@@ -151,7 +162,8 @@ func TestParentKilled(t *testing.T) {
 	must(t, err)
 	defer null.Close()
 	parent, err := r.Fork("/proc/self/exe", []string{"doomed"}, &syscall.ProcAttr{
-		Env: []string{modeVariable + "=doomed", quick}, Files: []uintptr{null.Fd(), w.Fd(), w.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true}})
+		Env:   []string{modeVariable + "=doomed", orderVariable + "=" + user, quick},
+		Files: []uintptr{null.Fd(), w.Fd(), w.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true}})
 	w.Close()
 	must(t, err)
 	var pid int

@@ -61,8 +61,25 @@ func (c *crew) stop(d time.Duration) time.Duration {
 }
 
 // ask connects to a child and returns its answer, the pid.
-func (c *crew) ask(slot int) (int, error) {
-	nc, err := net.Dial("unix", SocketPath(c.dir, "app", slot))
+func (c *crew) ask(slot int) (int, error) { return askAt("unix", SocketPath(c.dir, "app", slot)) }
+
+// askSocket asks whoever has a listening socket.
+func askSocket(f *os.File) (int, error) {
+	l, err := net.FileListener(f)
+	if err != nil {
+		return 0, err
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	at := l.Addr()
+	l.Close()
+	unix.SetNonblock(int(f.Fd()), false) // as net has made it
+	return askAt(at.Network(), at.String())
+}
+
+func askAt(network, address string) (int, error) {
+	nc, err := net.Dial(network, address)
 	if err != nil {
 		return 0, err
 	}

@@ -7,6 +7,9 @@ func (k *keeper) set(st State, c *Child) {
 	s := k.s
 	s.mu.Lock()
 	k.state, k.child = st, c
+	if st == Starting {
+		k.lives++
+	}
 	switch st {
 	case Starting, BackingOff:
 		k.wanted, k.leave = false, leave{}

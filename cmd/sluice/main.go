@@ -32,7 +32,7 @@ func run(args []string) int {
 		HideVersion:            true,
 		HideHelpCommand:        true,
 		UseShortOptionHandling: true,
-		Commands:               []*cli.Command{serveCommand(), demoCommand(), checkCommand(), explainCommand(), statusCommand(), restartCommand(), stopCommand(), versionCommand(), demoAppCommand()},
+		Commands:               []*cli.Command{serveCommand(), demoCommand(), checkCommand(), explainCommand(), statusCommand(), restartCommand(), stopCommand(), spawnCommand(), versionCommand(), demoAppCommand()},
 		OnUsageError:           usage,
 		ExitErrHandler:         func(*cli.Context, error) {},
 		CommandNotFound:        func(*cli.Context, string) {},

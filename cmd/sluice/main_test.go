@@ -70,11 +70,21 @@ func apps() string {
 	return dir
 }
 
+// scriptCondition are the conditions that the scripts have beside those of
+// testscript: [root].
+func scriptCondition(name string) (bool, error) {
+	if name != "root" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	return os.Geteuid() == 0, nil
+}
+
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "../../testdata/script",
 		Setup:               setUpScript,
 		Cmds:                scriptCommands,
+		Condition:           scriptCondition,
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

@@ -21,13 +21,13 @@ type Identities struct {
 // group may be a number; one of a user that has no entry in the user database
 // needs a group beside it.
 func LookUpIdentities(c *config.Config) (*Identities, error) {
-	workers, err := identity(c.User, c.Group)
+	workers, err := Identity(c.User, c.Group)
 	if err != nil {
 		return nil, err
 	}
 	ids := &Identities{Workers: workers, apps: map[string]*spawner.Identity{}}
 	for _, a := range c.Apps {
-		if ids.apps[a.Name], err = identity(a.User, a.Group); err != nil {
+		if ids.apps[a.Name], err = Identity(a.User, a.Group); err != nil {
 			return nil, fmt.Errorf("app %q: %w", a.Name, err)
 		}
 	}
@@ -51,7 +51,9 @@ func own(id *spawner.Identity) spawner.Identity {
 	return *id
 }
 
-func identity(user, group string) (*spawner.Identity, error) {
+// Identity looks up who programs of a user and group run as; nil when neither is
+// given.
+func Identity(user, group string) (*spawner.Identity, error) {
 	if user == "" && group == "" {
 		return nil, nil
 	}
