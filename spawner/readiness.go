@@ -23,8 +23,9 @@ const (
 )
 
 // awaitReady waits until the child is ready; false: it ended, or stop closed,
-// first. After timeout a child that is alive counts as ready.
-func awaitReady(c *Child, timeout time.Duration, stop <-chan struct{}) bool {
+// first. One that has answered is ready whatever it does: it may be waiting on a
+// kept connection. After timeout a child that is alive counts as ready.
+func awaitReady(c *Child, timeout time.Duration, answered func() bool, stop <-chan struct{}) bool {
 	begin := time.Now()
 	tick := time.NewTicker(readyPoll)
 	defer tick.Stop()
@@ -36,6 +37,9 @@ func awaitReady(c *Child, timeout time.Duration, stop <-chan struct{}) bool {
 		case <-stop:
 			return false
 		case <-tick.C:
+		}
+		if answered() {
+			return true
 		}
 		age := time.Since(begin)
 		switch look(c.PID()) {

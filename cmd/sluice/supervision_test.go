@@ -208,6 +208,32 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A child whose connection is kept waits for its next request there and not in
+// accept: it is ready all the same, so a restart goes on at once.
+func TestRestartOfKeptConnections(t *testing.T) {
+	s := startSite(t, withSite(t), scripted("max = 2\n"))
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+				httpRequest{target: "/app"}.send("tcp", s.addr)
+			}
+		}
+	}()
+	for range 5 {
+		begin := time.Now()
+		if out, err := s.sluice("restart", "-c", "sluice.toml", "app"); err != nil || time.Since(begin) > 4*time.Second {
+			t.Errorf("restart: %v after %v, %q", err, time.Since(begin), out)
+		}
+	}
+	close(stop)
+	<-done
+}
+
 // workers are the processes of the workers.
 func (s *site) workers() (all []int) {
 	for _, pid := range childrenOf(s.pid()) {

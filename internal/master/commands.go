@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 )
 
 // commands are those of the control socket. Each answers and closes the
@@ -40,6 +41,7 @@ func answering(f func(*Master, context.Context, Command) Result) func(*Master, C
 		}
 		ctx, cancel := context.WithCancelCause(context.Background())
 		defer cancel(nil)
+		conn.SetReadDeadline(time.Time{}) // the command has been read
 		go func() {
 			io.Copy(io.Discard, conn)
 			cancel(errClientLeft)
