@@ -88,6 +88,12 @@ func (g *Cgroups) Close() {
 	g.leaf.Close()
 }
 
+// KillFile opens what kills all children of the app, and what they started,
+// when "1" is written to it: for who outlives their owner, and could not open it.
+func (a *Cgroup) KillFile() (*os.File, error) {
+	return os.OpenFile(filepath.Join(a.dir, "cgroup.kill"), os.O_WRONLY, 0)
+}
+
 // Cgroup is the control group of an app, with one for each child in it.
 type Cgroup struct{ dir string }
 

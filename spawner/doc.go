@@ -2,7 +2,8 @@
 //
 // It has two halves, which may live in two processes. The Supervisor owns the
 // children: it binds a private socket for each, starts the program on it,
-// restarts it when it dies and stops it in order. The Pool lends them out: one
+// restarts it when it dies and stops it in order; it adds children when requests
+// want them, and retires those that are idle, old, or too big. The Pool lends them out: one
 // request per child and connection at a time, first come, first served, within
 // a bounded queue. What both know of a child stands in a Ledger: memory of one
 // process, or memory that several share, so that any worker may use any child

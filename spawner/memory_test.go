@@ -78,3 +78,17 @@ func TestMaxMemory(t *testing.T) {
 		t.Errorf("%d restarts", got)
 	}
 }
+
+// Where the system counts the memory of a child's control group, that is it.
+func TestCgroupMemory(t *testing.T) {
+	s := &Supervisor{opt: SupervisorOptions{Cgroup: &Cgroup{t.TempDir()}}}
+	if n := s.memory(3, os.Getpid()); n < 4<<20 {
+		t.Errorf("%d without a count: that of the tree", n)
+	}
+	dir := s.opt.Cgroup.child(3)
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.WriteFile(dir+"/memory.current", []byte("12345\n"), 0o644))
+	if n := s.memory(3, os.Getpid()); n != 12345 {
+		t.Errorf("%d", n)
+	}
+}

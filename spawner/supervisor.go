@@ -122,8 +122,10 @@ func (s *Supervisor) Start() error {
 	if s.opt.Ledger != nil {
 		s.opt.Ledger.Watch(s.look)
 	}
-	for _, k := range s.slots[:s.opt.Min] {
-		k.wanted = true
+	for i, k := range s.slots {
+		if k.wanted = i < s.opt.Min; !k.wanted {
+			k.set(Dormant, nil) // before anybody asks
+		}
 	}
 	first := make(chan error, s.opt.Min)
 	for i, k := range s.slots {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 //	do=short        end the request short of its Content-Length
 //	do=hang         never answer
 //	do=exit         answer, then exit with status 0 at once
+//	do=fork         start a process in a session of its own, and say its pid
 //	sleep=1s        before the answer
 //	grow=MIB        of memory, for good, before that
 //	sendfile=PATH   by X-Sendfile
@@ -158,6 +160,15 @@ func answerRecords(c net.Conn, env map[string]string, body int) bool {
 	text := fmt.Sprintf("pid=%d\n%s %d\n", os.Getpid(), env["REQUEST_METHOD"], body)
 	if name := q.Get("env"); name != "" {
 		text += name + "=" + env[name] + "\n"
+	}
+	if q.Get("do") == "fork" {
+		cmd := exec.Command("sleep", "300")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			text += err.Error()
+		} else {
+			text += fmt.Sprintf("grandchild=%d\n", cmd.Process.Pid)
+		}
 	}
 	head := "Content-Type: text/plain\r\n"
 	if f := q.Get("sendfile"); f != "" {

@@ -62,6 +62,7 @@ type Master struct {
 	reaper  *spawner.Reaper
 	sups    map[string]*spawner.Supervisor
 	shared  *shared
+	cgroups cgroups
 	board   *board
 	opened  chan struct{} // closed when all above is there
 
@@ -152,6 +153,9 @@ func (m *Master) open() error {
 		return err
 	}
 	m.reaper = spawner.NewReaper()
+	if err := m.openCgroups(); err != nil {
+		return &ExitError{ExitBind, err}
+	}
 	if err := m.openSupervisors(); err != nil {
 		return err
 	}
@@ -181,6 +185,10 @@ func (m *Master) openSupervisors() error {
 	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
 	for _, o := range assemble.Supervisors(m.cfg, m.runtime.children, m.ids, m.log) {
 		o.Start, o.Event, o.Ledger = forker.Start, m.event, m.shared.ledgers[o.App]
+		var err error
+		if o.Cgroup, err = m.cgroups.app(o.App); err != nil {
+			return fmt.Errorf("control group of app %q: %w", o.App, err)
+		}
 		s, err := spawner.NewSupervisor(o)
 		if err != nil {
 			return &ExitError{ExitBind, fmt.Errorf("app %q: %w", o.App, err)}
@@ -373,6 +381,7 @@ func (m *Master) close() {
 	if m.reaper != nil {
 		m.reaper.Close()
 	}
+	m.cgroups.close()
 	if m.shared != nil {
 		m.shared.close()
 	}

@@ -175,7 +175,7 @@ func (m *Master) inherited() []inheritedFile {
 		all = append(all, inheritedFile{fileAccessLog, m.access})
 	}
 	all = append(all, inheritedFile{fileScoreboard, m.board.file})
-	return append(all, m.shared.files...)
+	return slices.Concat(all, m.shared.files, m.cgroups.kill)
 }
 
 func (m *Master) forkWorker(place int) (*workerProcess, error) {

@@ -57,6 +57,7 @@ type worker struct {
 	scripts spawner.Scripts
 	remote  *remoteScripts // nil: there are none
 	grace   time.Duration  // of the scripts that run when the worker ends
+	groups  []*os.File     // that kill what the children of a dead master left
 	done    chan struct{}
 }
 
@@ -95,6 +96,7 @@ func (w *worker) run() error {
 	if err != nil {
 		return err
 	}
+	killGroups(w.groups)
 	go w.stop(orphanTimeout)
 	<-w.done
 	return nil
@@ -114,6 +116,7 @@ func inherit(names []string) map[string][]*os.File {
 
 func (w *worker) start(s *setup) error {
 	files := inherit(s.Files)
+	w.groups = files[fileKill]
 	var listeners []net.Listener
 	for _, f := range files[fileListener] {
 		l, err := listenOn(f)

@@ -1,0 +1,67 @@
+package master
+
+import (
+	"errors"
+	"os"
+
+	"sluice/spawner"
+)
+
+// fileKill is an app's control group: who writes "1" to it kills its children
+// and all that they have started.
+const fileKill = "cgroup.kill"
+
+// cgroups are the control groups of the apps, where they are delegated; else
+// none.
+type cgroups struct {
+	groups *spawner.Cgroups
+	kill   []inheritedFile
+}
+
+// openCgroups finds out whether there are any. That there are none is no fault.
+func (m *Master) openCgroups() error {
+	g, err := spawner.OpenCgroups()
+	switch {
+	case errors.Is(err, spawner.ErrNotDelegated):
+		m.log.Debug("children have no control groups", "err", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	m.cgroups.groups = g
+	return nil
+}
+
+// app makes the control group of an app; nil: there are none. The workers get
+// what kills it, since they outlive a master that is killed.
+func (c *cgroups) app(name string) (*spawner.Cgroup, error) {
+	if c.groups == nil {
+		return nil, nil
+	}
+	g, err := c.groups.App(name)
+	if err != nil {
+		return nil, err
+	}
+	// A kernel before 5.14 has none.
+	if f, err := g.KillFile(); err == nil {
+		c.kill = append(c.kill, inheritedFile{fileKill, f})
+	}
+	return g, nil
+}
+
+func (c *cgroups) close() {
+	for _, f := range c.kill {
+		f.file.Close()
+	}
+	if c.groups != nil {
+		c.groups.Close()
+	}
+}
+
+// killGroups kills what the children of a dead master left behind. Its children
+// are dead already; what they started may not be.
+func killGroups(files []*os.File) {
+	for _, f := range files {
+		f.WriteString("1")
+	}
+}
