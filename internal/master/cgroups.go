@@ -18,18 +18,18 @@ type cgroups struct {
 	kill   []inheritedFile
 }
 
-// openCgroups finds out whether there are any. That there are none is no fault.
-func (m *Master) openCgroups() error {
+// openCgroups finds out whether there are any. That there are none is no fault,
+// and what two servers in one group cannot share is no reason to run only one.
+func (m *Master) openCgroups() {
 	g, err := spawner.OpenCgroups()
 	switch {
+	case err == nil:
+		m.cgroups.groups = g
 	case errors.Is(err, spawner.ErrNotDelegated):
-		m.log.Debug("children have no control groups", "err", err)
-		return nil
-	case err != nil:
-		return err
+		m.log.Debug("children have no control groups of their own", "err", err)
+	default:
+		m.log.Warn("children have no control groups of their own", "err", err)
 	}
-	m.cgroups.groups = g
-	return nil
 }
 
 // app makes the control group of an app; nil: there are none. The workers get

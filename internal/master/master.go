@@ -153,9 +153,7 @@ func (m *Master) open() error {
 		return err
 	}
 	m.reaper = spawner.NewReaper()
-	if err := m.openCgroups(); err != nil {
-		return &ExitError{ExitBind, err}
-	}
+	m.openCgroups()
 	if err := m.openSupervisors(); err != nil {
 		return err
 	}
