@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
+	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -170,6 +172,7 @@ func (w *worker) start(s *setup) error {
 	for _, e := range s.Events {
 		w.apply(e)
 	}
+	go countGoroutines(place)
 	w.front = front.New(asm.Front)
 	for _, l := range listeners {
 		go func() {
@@ -197,6 +200,15 @@ func listenOn(f *os.File) (net.Listener, error) {
 		u.SetUnlinkOnClose(false) // the name is the master's
 	}
 	return l, err
+}
+
+// countGoroutines keeps their number in the scoreboard: who looks for a leak sees
+// it there.
+func countGoroutines(place *scoreboard.Place) {
+	for {
+		place.Goroutines(runtime.NumGoroutine())
+		time.Sleep(time.Second)
+	}
 }
 
 func (w *worker) report(r spawner.Report) {

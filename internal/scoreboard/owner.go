@@ -97,6 +97,7 @@ func (o *Owner) Worker(place, pid, generation int, s WorkerState) {
 		w[pGeneration].Store(uint64(generation))
 		w[pState].Store(uint64(s))
 		w[pRequests].Store(0)
+		w[pRoutines].Store(0)
 	})
 }
 

@@ -40,6 +40,13 @@ func (p *Place) Request() {
 	}
 }
 
+// Goroutines says how many goroutines the worker has.
+func (p *Place) Goroutines(n int) {
+	if p != nil {
+		p.w[pRoutines].Store(uint64(n))
+	}
+}
+
 // Enter counts a connection that begins in the state.
 func (p *Place) Enter(s ConnState) {
 	if p != nil {

@@ -25,6 +25,7 @@ type Worker struct {
 	Generation  int         `json:"generation"`
 	State       string      `json:"state"`
 	Requests    uint64      `json:"requests"`
+	Goroutines  int         `json:"goroutines"`
 	Connections Connections `json:"connections"`
 }
 
@@ -120,7 +121,7 @@ func (b *board) worker(place int) Worker {
 	w := b.place(place)
 	conns := func(s ConnState) int { return countOf(&w[pConns+int(s)]) }
 	return Worker{Place: place + 1, PID: pidOf(&w[pPID]), Generation: countOf(&w[pGeneration]),
-		State: WorkerState(min(w[pState].Load(), math.MaxUint8)).String(), Requests: w[pRequests].Load(),
+		State: WorkerState(min(w[pState].Load(), math.MaxUint8)).String(), Requests: w[pRequests].Load(), Goroutines: countOf(&w[pRoutines]),
 		Connections: Connections{conns(Reading), conns(Waiting), conns(Working), conns(Sending), conns(Idle), conns(Lingering)}}
 }
 

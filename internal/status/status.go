@@ -4,6 +4,7 @@ package status
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"time"
 
@@ -18,6 +19,8 @@ type Status struct {
 	Generation int       `json:"generation"`
 	Started    time.Time `json:"started"`
 	Uptime     float64   `json:"uptime_seconds"`
+	Goroutines int       `json:"goroutines"`   // of the master
+	Memory     int64     `json:"memory_bytes"` // resident, of the master
 	Workers    []Worker  `json:"workers"`
 	Apps       []App     `json:"apps"`
 }
@@ -28,6 +31,8 @@ type Worker struct {
 	Generation  int                    `json:"generation"`
 	State       string                 `json:"state"`
 	Requests    uint64                 `json:"requests"`
+	Goroutines  int                    `json:"goroutines"`   // a second ago, at most
+	Memory      int64                  `json:"memory_bytes"` // resident
 	Connections scoreboard.Connections `json:"connections"`
 }
 
@@ -97,7 +102,9 @@ func (s Sources) Get() (*Status, error) {
 	if b == nil {
 		return nil, err
 	}
-	return s.assemble(b, time.Now()), err
+	st := s.assemble(b, time.Now())
+	st.Goroutines, st.Memory = runtime.NumGoroutine(), s.memory(st.PID, 0)
+	return st, err
 }
 
 // Last is the state that the scoreboard of a server shows that runs no longer.
@@ -117,7 +124,8 @@ func (s Sources) assemble(b *scoreboard.Snapshot, now time.Time) *Status {
 	st := &Status{Version: b.Version, PID: b.PID, Generation: b.Generation, Started: b.Started, Uptime: seconds(now, b.Started),
 		Workers: []Worker{}, Apps: []App{}}
 	for _, w := range b.Workers {
-		st.Workers = append(st.Workers, Worker{w.PID, w.Generation, w.State, w.Requests, w.Connections})
+		st.Workers = append(st.Workers, Worker{PID: w.PID, Generation: w.Generation, State: w.State, Requests: w.Requests,
+			Goroutines: w.Goroutines, Memory: s.memory(w.PID, 0), Connections: w.Connections})
 	}
 	s.Complete(b)
 	for i := range b.Apps {
