@@ -26,7 +26,7 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 
 func snapshot() *scoreboard.Snapshot {
 	return &scoreboard.Snapshot{Version: "1.2", PID: 100, Generation: 3, Started: ago(time.Hour), Seen: ago(time.Second),
-		Workers: []scoreboard.Worker{{Place: 1, PID: 101, Generation: 3, State: "running", Requests: 1234,
+		Workers: []scoreboard.Worker{{Place: 1, PID: 101, Generation: 3, State: "running", Requests: 1234, Goroutines: 7,
 			Connections: scoreboard.Connections{Reading: 1, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 6}}},
 		Apps: []scoreboard.App{
 			{Name: "php", Kind: "fastcgi", Queue: scoreboard.Queued{Waiting: 1, Served: 2, Refused: 3},
@@ -58,7 +58,7 @@ func TestStatus(t *testing.T) {
 	}
 	got := src.assemble(snapshot(), now)
 	want := &Status{Version: "1.2", PID: 100, Generation: 3, Started: ago(time.Hour), Uptime: 3600,
-		Workers: []Worker{{PID: 101, Generation: 3, State: "running", Requests: 1234,
+		Workers: []Worker{{PID: 101, Generation: 3, State: "running", Requests: 1234, Goroutines: 7, Memory: 101000,
 			Connections: scoreboard.Connections{Reading: 1, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 6}}},
 		Apps: []App{
 			{Name: "php", Kind: "fastcgi", Queue: scoreboard.Queued{Waiting: 5, Served: 6, Refused: 7}, Children: []Child{
