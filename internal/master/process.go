@@ -271,7 +271,7 @@ func (w *workerProcess) listen() {
 			w.m.slow(w, *m.Slow)
 		}
 	})
-	if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
+	if err != nil && !errors.Is(err, os.ErrClosed) {
 		w.m.log.Error("worker says what cannot be understood", "pid", w.child.PID(), "err", err)
 		w.child.Signal(syscall.SIGKILL)
 	}
