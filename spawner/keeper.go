@@ -148,7 +148,7 @@ func (k *keeper) listen() (*os.File, error) {
 			return k.socket.File, nil
 		}
 		s.opt.Log.Warn("a child has shut its socket down, which is bound anew", "app", s.opt.App, "slot", k.slot)
-		fresh, err := bindPrivate(k.socket.Name(), s.opt.SocketGID)
+		fresh, err := bindPrivate(k.socket.Name(), s.opt.SocketGID, s.opt.Connections)
 		if err != nil {
 			return nil, err
 		}

@@ -78,10 +78,11 @@ func RunShim() {
 	os.Exit(126)
 }
 
-// environment is that of a shim which is to execute the program with env.
+// environment is that of a shim which is to execute the program with env. The
+// shim may be root: of two variables of one name the first counts.
 func (s *shimSpec) environment(env []string) ([]string, error) {
 	text, err := json.Marshal(s)
-	return append(env[:len(env):len(env)], shimVariable+"="+string(text)), err
+	return append([]string{shimVariable + "=" + string(text)}, env...), err
 }
 
 // execTimeout bounds the time from fork to exec.

@@ -194,3 +194,12 @@ func TestLookPath(t *testing.T) {
 		t.Error(wd)
 	}
 }
+
+// An environment that comes from elsewhere cannot tell a shim what to do.
+func TestShimObeysItsOwnOrder(t *testing.T) {
+	f := forker(t)
+	p := program(t, "tell", "PATH=/x", shimVariable+`={"Path":"/bin/false","Args":["false"]}`)
+	if got := told(t, f, p); !slices.Contains(got, "env PATH=/x") || strings.Contains(strings.Join(got, "\n"), shimVariable) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childBacklog is the length of a child's own accept queue. It has to hold the
-// requests that are leased to it while it is being restarted: one per
+// childBacklog is the least length of a child's own accept queue. It has to hold
+// the requests that are leased to it while it is being restarted: one per
 // connection that it takes at once.
 const childBacklog = 128
 
@@ -20,6 +20,10 @@ const maxSocketPath = 107
 // EAGAIN from accept makes php-cgi and libfcgi exit, and the flag is shared by
 // all who have the socket. gid is its group; -1 leaves that alone.
 func BindChild(path string, gid int) (*os.File, error) {
+	return bindChild(path, gid, childBacklog)
+}
+
+func bindChild(path string, gid, backlog int) (*os.File, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("socket path of %d bytes is longer than %d: %s", len(path), maxSocketPath, path)
 	}
@@ -47,7 +51,7 @@ func BindChild(path string, gid int) (*os.File, error) {
 			return fail("chown", err)
 		}
 	}
-	if err := unix.Listen(fd, childBacklog); err != nil {
+	if err := unix.Listen(fd, backlog); err != nil {
 		return fail("listen", err)
 	}
 	return f, nil
@@ -65,8 +69,8 @@ type privateSocket struct {
 	bound os.FileInfo
 }
 
-func bindPrivate(path string, gid int) (*privateSocket, error) {
-	f, err := BindChild(path, gid)
+func bindPrivate(path string, gid, connections int) (*privateSocket, error) {
+	f, err := bindChild(path, gid, max(childBacklog, connections))
 	if err != nil {
 		return nil, err
 	}

@@ -163,3 +163,18 @@ func TestSharedRebound(t *testing.T) {
 		t.Error(c.log.String())
 	}
 }
+
+// While a child is restarted, all requests that it may have wait in its socket.
+func TestBacklogHoldsAllConnections(t *testing.T) {
+	const connections = 3 * childBacklog
+	p, err := bindPrivate(t.TempDir()+"/s", -1, connections)
+	must(t, err)
+	defer p.remove()
+	for i := range connections {
+		c, err := net.Dial("unix", p.Name())
+		if err != nil {
+			t.Fatalf("connection %d: %v", i+1, err)
+		}
+		defer c.Close()
+	}
+}

@@ -91,7 +91,7 @@ func NewSupervisor(o SupervisorOptions) (*Supervisor, error) {
 		k.told = Event{App: o.App, Slot: i}
 		if o.Listen == nil {
 			var err error
-			if k.socket, err = bindPrivate(SocketPath(o.SocketDir, o.App, i), o.SocketGID); err != nil {
+			if k.socket, err = bindPrivate(SocketPath(o.SocketDir, o.App, i), o.SocketGID, o.Connections); err != nil {
 				s.closeSockets()
 				return nil, err
 			}

@@ -88,6 +88,9 @@ func spawnOptions(c *cli.Context) (*spawned, error) {
 	if o.as, err = assemble.Identity(c.String("user"), c.String("group")); err != nil {
 		return nil, usageError("%v", err)
 	}
+	if o.as != nil {
+		o.listener.User, o.listener.Group = strconv.Itoa(o.as.UID), strconv.Itoa(o.as.GID)
+	}
 	return o, nil
 }
 
@@ -243,11 +246,8 @@ func (o *spawned) bind() (*os.File, error) {
 	if o.listener.Network != "unix" {
 		return f, nil
 	}
-	if o.as != nil {
-		err = os.Chown(o.listener.Address, o.as.UID, o.as.GID)
-	}
-	bound, statErr := os.Lstat(o.listener.Address)
-	if err = errors.Join(err, statErr); err != nil {
+	bound, err := os.Lstat(o.listener.Address)
+	if err != nil {
 		f.Close()
 		os.Remove(o.listener.Address)
 		return nil, &master.ExitError{Code: master.ExitBind, Err: err}

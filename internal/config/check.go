@@ -147,6 +147,24 @@ func (c *checker) checkApp(a *App) {
 	if a.Spare > a.Max {
 		c.bad(&a.Spare, a, "spare", "%d is more than max, %d", a.Spare, a.Max)
 	}
+	c.checkAtOnce(a)
+}
+
+// maxAtOnce bounds the requests that the children of an app may have at once:
+// each takes memory from the start, and is looked at by the others.
+const maxAtOnce = 1 << 20
+
+func (c *checker) checkAtOnce(a *App) {
+	field, key, n := &a.Max, "max", a.Max
+	switch {
+	case len(a.Address) > 0:
+		field, key, n = &a.MaxConns, "max_conns", len(a.Address)*a.MaxConns
+	case a.Kind == KindFastCGI && c.wrote(&a.Connections):
+		field, key, n = &a.Connections, "connections", a.Max*a.Connections
+	}
+	if n > maxAtOnce {
+		c.bad(field, a, key, "%d requests at once are more than %d", n, maxAtOnce)
+	}
 }
 
 // checkSockets: bind(2) would refuse a longer path at start. The name is as in

@@ -65,6 +65,8 @@ func TestContradictionsOfWhatComes(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", "/run/sluice")
 	tests := []struct{ name, text, want string }{
 		{"min", minimal + "min = 5", `f:6:7: app "a": min: 5 is more than max, 4`},
+		{"children", minimal + "max = 1_000_000_000", `f:6:7: app "a": max: 1000000000 requests at once are more than 1048576`},
+		{"connections", minimal + "max = 1000\nconnections = 2000", `f:7:15: app "a": connections: 2000000 requests at once are more than 1048576`},
 		{"spare", minimal + "max = 1\nspare = 2", `f:7:9: app "a": spare: 2 is more than max, 1`},
 		{"linger", "linger.idle = \"31s\"", `f:1:15: linger.idle: idle 31s is more than total 30s`},
 		{"linger total", "linger.total = \"1s\"", `f:1:16: linger.total: idle 2s is more than total 1s`},

@@ -85,7 +85,8 @@ func clearStale(path string) error {
 	return os.Remove(path)
 }
 
-// own gives a unix socket its owner, group and mode.
+// own gives a unix socket its owner, group and mode. Who can write the folder may
+// have put a link in its place: nothing but a socket is touched.
 func own(c config.Listener) error {
 	uid, gid := -1, -1
 	if c.User != "" {
@@ -100,12 +101,23 @@ func own(c config.Listener) error {
 			return err
 		}
 	}
-	if uid >= 0 || gid >= 0 {
-		if err := os.Chown(c.Address, uid, gid); err != nil {
-			return err
-		}
+	fd, err := unix.Open(c.Address, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
-	return os.Chmod(c.Address, os.FileMode(c.Mode))
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return errors.New("somebody else has taken the name")
+	}
+	if err := unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+		return os.NewSyscallError("chown", err)
+	}
+	// fchmod(2) refuses a descriptor of O_PATH.
+	return os.NewSyscallError("chmod", unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), c.Mode))
 }
 
 func (s *socket) close() {

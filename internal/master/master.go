@@ -1,7 +1,6 @@
 package master
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,14 +8,11 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"sluice/internal/assemble"
 	"sluice/internal/config"
-	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
 
@@ -74,15 +70,6 @@ type Master struct {
 
 	stops chan stopKind
 }
-
-// stopKind is how a server is to be stopped; a greater one is more urgent.
-type stopKind int
-
-const (
-	stopGraceful stopKind = iota + 1 // finish, for as long as it takes
-	stopTimely                       // finish within stop_timeout
-	stopNow
-)
 
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
@@ -264,107 +251,6 @@ func (m *Master) signals(c <-chan os.Signal) {
 	}
 }
 
-func (m *Master) ask(k stopKind) {
-	select {
-	case m.stops <- k:
-	default: // eight are waiting: it is known
-	}
-}
-
-// stop stops the workers, then the children. While it does, a more urgent stop
-// may come.
-func (m *Master) stop(k stopKind) {
-	m.mu.Lock()
-	m.stopping = true
-	workers := slices.Clone(m.workers)
-	m.mu.Unlock()
-	m.log.Info("stopping", "how", k)
-	deadline, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	hurry := make(chan stopKind, 8)
-	quit := make(chan struct{})
-	defer close(quit)
-	go m.urgent(k, hurry, quit)
-	m.stopWorkers(workers, k, hurry, cancel)
-	m.stopScripts()
-	m.stopChildren(deadline, k)
-}
-
-// urgent passes on the stops that are more urgent than the one before.
-func (m *Master) urgent(k stopKind, hurry chan<- stopKind, quit <-chan struct{}) {
-	for {
-		select {
-		case n := <-m.stops:
-			if n > k {
-				k = n
-				hurry <- n
-			}
-		case <-quit:
-			return
-		}
-	}
-}
-
-// stopWorkers waits for the workers to finish within what k allows, and no
-// longer.
-func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, hurry <-chan stopKind, now func()) {
-	var kill <-chan time.Time
-	tell := func(k stopKind) {
-		s := &stop{}
-		switch k {
-		case stopTimely:
-			// Half of what is left after the worker's share is the children's.
-			share := m.cfg.StopTimeout * 3 / 4
-			s.Timeout = share
-			kill = time.After(share + m.cfg.StopTimeout/8)
-		case stopNow:
-			s.Timeout = -1
-			kill = time.After(stopNowGrace)
-			now()
-		}
-		for _, w := range workers {
-			if w != nil && !w.ended() {
-				m.board.State(w.place, scoreboard.Stopping)
-				w.tell(message{Stop: s})
-			}
-		}
-	}
-	tell(k)
-	for _, w := range workers {
-		for w != nil && !w.ended() {
-			select {
-			case <-w.child.Done():
-			case k := <-hurry:
-				tell(k)
-			case <-kill:
-				for _, w := range workers {
-					if w != nil {
-						w.child.Signal(syscall.SIGKILL)
-					}
-				}
-				<-w.child.Done()
-			}
-		}
-	}
-}
-
-// stopNowGrace is how long a worker that is stopped at once has to end its
-// scripts.
-const stopNowGrace = 2 * time.Second
-
-func (m *Master) stopChildren(ctx context.Context, k stopKind) {
-	if k != stopGraceful {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, m.cfg.StopTimeout/8)
-		defer cancel()
-	}
-	var wg sync.WaitGroup
-	for _, s := range m.sups {
-		wg.Go(func() { s.Stop(ctx) })
-	}
-	wg.Wait()
-}
-
 // close gives back what open took, and tells those who wait for it.
 func (m *Master) close() {
 	for _, s := range m.sockets {
@@ -395,10 +281,6 @@ func (m *Master) close() {
 		reply(c, Result{OK: true})
 		c.Close()
 	}
-}
-
-func (k stopKind) String() string {
-	return map[stopKind]string{stopGraceful: "gracefully", stopTimely: "within stop_timeout", stopNow: "at once"}[k]
 }
 
 // ExitCode is the exit status for the error of Run.

@@ -33,8 +33,12 @@ const (
 	tellQueue   = 4096 // messages
 )
 
-// tell sends a message, behind the caller's back.
+// tell sends a message, behind the caller's back. One that has ended hears
+// nothing.
 func (w *workerProcess) tell(m message) {
+	if w.ended() {
+		return
+	}
 	select {
 	case w.out <- m:
 	default:
@@ -260,9 +264,9 @@ func (w *workerProcess) listen() {
 	err := w.wire.receive(func(m message) {
 		switch {
 		case m.Ready:
-			w.ready <- nil
+			w.started(nil)
 		case m.Failed != "":
-			w.ready <- errors.New(m.Failed)
+			w.started(errors.New(m.Failed))
 		case m.Report != nil:
 			if s := w.m.sups[m.Report.App]; s != nil {
 				s.Report(*m.Report)
@@ -271,21 +275,30 @@ func (w *workerProcess) listen() {
 			w.m.slow(w, *m.Slow)
 		}
 	})
-	if err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
+	if err != nil && !errors.Is(err, os.ErrClosed) {
 		w.m.log.Error("worker says what cannot be understood", "pid", w.child.PID(), "err", err)
 		w.child.Signal(syscall.SIGKILL)
 	}
 }
 
-// guard replaces a worker that dies.
+// started takes the first word of how the start went; any other is nonsense.
+func (w *workerProcess) started(err error) {
+	select {
+	case w.ready <- err:
+	default:
+	}
+}
+
+// guard replaces a worker that dies. What it held is free also while the server
+// is being stopped: another worker may wait for it.
 func (m *Master) guard(w *workerProcess) {
 	<-w.child.Done()
 	m.board.ClearPlace(w.place)
+	m.shared.clear(w.place)
 	if m.isStopping() {
 		return
 	}
 	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
-	m.shared.clear(w.place)
 	pause := time.Duration(0)
 	if time.Since(w.began) < time.Second {
 		pause = workerPause

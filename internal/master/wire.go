@@ -3,9 +3,11 @@ package master
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -88,11 +90,12 @@ func (w *wire) send(m message) error {
 	return w.enc.Encode(m)
 }
 
-// receive calls f for each message until the other end is gone.
+// receive calls f for each message until the other end is gone: that it had not
+// read everything makes its end a reset.
 func (w *wire) receive(f func(message)) error {
 	for {
 		line, err := w.in.ReadBytes('\n')
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
 			return nil
 		}
 		if err != nil {

@@ -142,3 +142,21 @@ func TestScriptGrace(t *testing.T) {
 		t.Errorf("a stop at once gives %v", got)
 	}
 }
+
+// A master that was killed before it had read everything has gone as well: its
+// worker finishes what it has.
+func TestEndOfWireWithUnreadMessages(t *testing.T) {
+	ours, theirs, err := wirePair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker := newWire(theirs)
+	defer worker.close()
+	if err := worker.send(message{Ready: true}); err != nil {
+		t.Fatal(err)
+	}
+	ours.Close()
+	if err := worker.receive(func(message) { t.Error("a message") }); err != nil {
+		t.Errorf("the end is an error: %v", err)
+	}
+}

@@ -159,6 +159,9 @@ func addCounts(a *scoreboard.App, c spawner.Counts) {
 	a.Queue = scoreboard.Queued{Waiting: c.Waiting, Served: c.Served, Refused: c.Refused}
 	for i := range min(len(a.Slots), len(c.Children)) {
 		k, s := c.Children[i], &a.Slots[i]
+		if k.Down {
+			k.State = spawner.BackingOff
+		}
 		s.State, s.Requests, s.Finishing = uint8(k.State), k.Requests, k.Finishing
 	}
 }

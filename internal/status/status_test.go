@@ -220,3 +220,14 @@ func TestFunctions(t *testing.T) {
 		t.Errorf("of 50: %q", got)
 	}
 }
+
+// An address that is out since it failed too often is down.
+func TestAddressDown(t *testing.T) {
+	src := Sources{Counts: func(app string) (spawner.Counts, bool) {
+		return spawner.Counts{Children: []spawner.ChildCounts{{State: spawner.Ready, Down: true}, {State: spawner.Ready}}}, app == "far"
+	}}
+	far := src.assemble(snapshot(), now).Apps[1]
+	if got := []string{far.Children[0].State, far.Children[1].State}; got[0] != "down" || got[1] != "up" {
+		t.Errorf("the addresses are %q, want down and up", got)
+	}
+}
