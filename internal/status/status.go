@@ -152,6 +152,9 @@ func addCounts(a *scoreboard.App, c spawner.Counts) {
 	for i := range min(len(a.Slots), len(c.Children)) {
 		k, s := c.Children[i], &a.Slots[i]
 		s.State, s.Requests, s.Finishing = uint8(k.State), k.Requests, k.Finishing
+		if k.Down && s.Address != "" {
+			s.State = uint8(spawner.BackingOff) // an address itself is always ready
+		}
 	}
 }
 
