@@ -92,6 +92,35 @@ func TestLedgerMaxRequests(t *testing.T) {
 	})
 }
 
+// What waits in the socket of a process that died is answered by its successor,
+// as one of the requests that it may have.
+func TestLedgerMaxRequestsInherited(t *testing.T) {
+	for _, tt := range []struct{ limit, left, more int }{{3, 0, 3}, {3, 1, 2}, {3, 2, 1}, {2, 2, 1}, {1, 1, 1}, {1, 0, 1}} {
+		l := NewLedger(LedgerOptions{MaxRequests: tt.limit, Slots: []SlotOptions{{Connections: 2}}})
+		l.Set(0, Ready, 101)
+		var held []Claim
+		for range tt.left {
+			held = append(held, claim(t, l, -1))
+		}
+		l.Set(0, BackingOff, 0)
+		l.Set(0, Starting, 102)
+		for _, c := range held {
+			l.Release(c, Answered)
+		}
+		more := 0
+		for ; more <= tt.limit; more++ {
+			c, err := l.Claim(t.Context(), Anyone)
+			if err != nil {
+				break
+			}
+			l.Release(c, Answered)
+		}
+		if n := l.Counts().Children[0].Requests; more != tt.more || n != uint64(tt.left+more) {
+			t.Errorf("%+v: got %d more, %d in all", tt, more, n)
+		}
+	}
+}
+
 // A grant that comes together with the client's leaving is no request of the
 // process, and the next has it.
 func TestLedgerRevoke(t *testing.T) {

@@ -118,7 +118,8 @@ func (l *ledger) ring(place int) {
 }
 
 // Set implements Ledger. A new process has its own count before anybody can read
-// its name: a claim for the old one is not counted for it.
+// its name. It begins with the requests that the slot still has: those that wait
+// in the socket are its own to answer.
 func (l *ledger) Set(i int, st State, pid int) {
 	if !l.owner() {
 		return
@@ -128,7 +129,8 @@ func (l *ledger) Set(i int, st State, pid int) {
 	s, c := &l.slots[i], &l.own[i]
 	if c.pid != pid {
 		c.serial = (c.serial + 1) & serialMask
-		s.past.Add(s.requests.Swap(c.serial<<serialShift) & countMask)
+		left := l.inherited(s, pid)
+		s.past.Add(s.requests.Swap(c.serial<<serialShift|left)&countMask - left)
 		s.finishing.Store(0)
 		s.idle.Store(uint64(Now()))
 		s.comeBack()
@@ -143,6 +145,16 @@ func (l *ledger) Set(i int, st State, pid int) {
 	if place, _ := l.first(); st == Dormant && (place >= 0 || l.short()) {
 		l.tell = true
 	}
+}
+
+// inherited is how many requests of its predecessor a new process may have to
+// answer. One is left to it: else it would have to go before it had any, for
+// one which the predecessor may have answered.
+func (l *ledger) inherited(s *slot, pid int) uint64 {
+	if l.opt.MaxRequests == 0 || pid == 0 {
+		return 0
+	}
+	return uint64(min(s.claims(), l.opt.MaxRequests-1))
 }
 
 // ringAll wakes every place at which requests wait.

@@ -31,6 +31,8 @@ const (
 	spawnLines   = 100 // of standard error, a second
 	spawnBacklog = 4096
 	spawnMost    = 10000
+	// spawnPathMost is what sockaddr_un takes, without the NUL.
+	spawnPathMost = 107
 )
 
 func spawnCommand() *cli.Command {
@@ -94,16 +96,20 @@ func spawnOptions(c *cli.Context) (*spawned, error) {
 	return o, nil
 }
 
-// spawnAddress is an address in the forms of a listener of the configuration.
+// spawnAddress is an address in the forms of a listener and of an app's address
+// in the configuration, or an absolute path, as for spawn-fcgi.
 func spawnAddress(text string) (network, address string, err error) {
-	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok || filepath.IsAbs(text) {
 		if path == "" {
 			return "", "", errors.New("no path")
 		}
 		path, err = filepath.Abs(path)
+		if err == nil && len(path) > spawnPathMost {
+			err = fmt.Errorf("want a socket path of at most %d bytes, this has %d", spawnPathMost, len(path))
+		}
 		return "unix", path, err
 	}
-	host, port, err := net.SplitHostPort(text)
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(text, "tcp:"))
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}

@@ -85,8 +85,11 @@ func (f *fileChecker) paths(field any, list []string, want wantFile) {
 }
 
 func (f *fileChecker) top(d *draft) {
-	if _, err := os.Stat(d.Runtime); err == nil {
+	if info, err := os.Stat(d.Runtime); err == nil {
 		f.path(&d.Runtime, nil, "runtime", d.Runtime, aFolder)
+		if mode := info.Mode(); mode.IsDir() && mode.Perm()&0o022 != 0 {
+			f.bad(&d.Runtime, nil, "runtime", "%s: others can write (mode %04o), so they could take its sockets away", quote(d.Runtime), mode.Perm())
+		}
 	} else {
 		f.parent(&d.Runtime, nil, "runtime", d.Runtime)
 	}

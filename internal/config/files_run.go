@@ -25,6 +25,7 @@ func (f *fileChecker) program(a *App) {
 	switch {
 	case err == nil:
 		if why = noInterpreter(path); why == "" {
+			f.untouched(a, path)
 			return
 		}
 	case strings.Contains(program, "/") && errors.Is(err, fs.ErrNotExist):
@@ -88,6 +89,23 @@ func (f *fileChecker) closed(a *App, field, owner any, key, path string) {
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o002 != 0 {
 		f.bad(field, owner, key, "%s: others can write (mode %04o), so they could have anything run", quote(path), info.Mode().Perm())
+	}
+}
+
+// untouched refuses a command that everybody can replace where that would be a
+// way to become somebody else. In a folder with the sticky bit only its owner can.
+func (f *fileChecker) untouched(a *App, path string) {
+	if os.Geteuid() != 0 && a.User == "" {
+		return
+	}
+	folder := filepath.Dir(path)
+	for _, p := range []string{path, folder} {
+		info, err := os.Stat(p)
+		if err != nil || info.Mode().Perm()&0o002 == 0 || p == folder && info.Mode()&fs.ModeSticky != 0 {
+			continue
+		}
+		m := f.marks[&a.Command]
+		f.found.add(m.value.items[0].at, "%s: %s: others can write (mode %04o), so they could have anything run", m.path, quote(p), info.Mode().Perm())
 	}
 }
 

@@ -113,7 +113,7 @@ func TestCheckFilesOfFlags(t *testing.T) {
 
 // What everybody can write is nothing to run as somebody.
 func TestOthersCanWrite(t *testing.T) {
-	dir := tree(t, "open/", "shut/x.cgi*", "sticky/y.cgi*", "shut/z.cgi*")
+	dir := tree(t, "open/v.cgi*", "shut/x.cgi*", "sticky/y.cgi*", "shut/z.cgi*")
 	for name, mode := range map[string]os.FileMode{"open": 0o777, "sticky": 0o777 | os.ModeSticky, "shut/z.cgi": 0o757} {
 		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
 			t.Fatal(err)
@@ -130,11 +130,15 @@ func TestOthersCanWrite(t *testing.T) {
 		{"a script", app + site + "script = \"shut/z.cgi\"", `f:11:10: site #1: route "/": script: "DIR/shut/z.cgi": others can write (mode 0757), so they could have anything run`},
 		{"the folder of a script", app + site + "script = \"sticky/y.cgi\"", `f:11:10: site #1: route "/": script: "DIR/sticky"` + why},
 		{"the root", app + strings.ReplaceAll(site, "shut", "open"), `f:7:8: site #1: root: "DIR/open"` + why},
+		{"the runtime directory", "runtime = \"open\"", `f:1:11: runtime: "DIR/open": others can write (mode 0777), so they could take its sockets away`},
+		{"a command", app + "command = [\"DIR/shut/z.cgi\"]\n", `f:6:12: app "a": command: "DIR/shut/z.cgi": others can write (mode 0757), so they could have anything run`},
+		{"the folder of a command", app + "command = [\"DIR/open/v.cgi\"]\n", `f:6:12: app "a": command: "DIR/open"` + why},
+		{"a command in a folder that is sticky", app + "command = [\"DIR/sticky/y.cgi\"]\n", ""},
 		{"a root where nothing runs", app + "[[site]]\nroot = \"open\"\n", ""},
 		{"a root of an application", strings.ReplaceAll(app, `"cgi"`, "\"fastcgi\"\naddress = [\"tcp:h:9000\"]") + strings.ReplaceAll(site, "shut", "open"), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := Parse(filepath.Join(dir, "f"), []byte(tt.text))
+			c, err := Parse(filepath.Join(dir, "f"), []byte(strings.ReplaceAll(tt.text, "DIR", dir)))
 			if err != nil {
 				t.Fatal(err)
 			}

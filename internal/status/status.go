@@ -163,6 +163,9 @@ func addCounts(a *scoreboard.App, c spawner.Counts) {
 			k.State = spawner.BackingOff
 		}
 		s.State, s.Requests, s.Finishing = uint8(k.State), k.Requests, k.Finishing
+		if k.Down && s.Address != "" {
+			s.State = uint8(spawner.BackingOff) // an address itself is always ready
+		}
 	}
 }
 

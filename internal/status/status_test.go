@@ -106,6 +106,18 @@ scripts (cgi)  queue: 0 waiting, 0 served, 0 refused
 	}
 }
 
+// An address is down while requests pass it over.
+func TestAddressesThatAreOut(t *testing.T) {
+	src := Sources{Counts: func(app string) (spawner.Counts, bool) {
+		return spawner.Counts{Children: []spawner.ChildCounts{{State: spawner.Ready, Down: true}, {State: spawner.Ready}}}, app == "far"
+	}}
+	far := src.assemble(snapshot(), now).Apps[1]
+	want := []Child{{Address: "tcp:127.0.0.1:9", State: "down"}, {Address: "unix:/x", State: "up"}}
+	if diff := cmp.Diff(want, far.Children); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The names that programs read.
 func TestJSON(t *testing.T) {
 	b, err := json.Marshal(Sources{}.assemble(snapshot(), now))
