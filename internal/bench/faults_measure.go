@@ -139,39 +139,40 @@ func (r *faultRun) goroutines() (n int) {
 	return n
 }
 
-// growth kills idle children one after the other, with requests in between, and
-// says what was held before and after.
-func (b *bench) growth(ctx context.Context, kills int) (before, after held, err error) {
+// growthPause is between two kills: a child that is killed has answered most
+// often, so that its successor is started at once.
+const growthPause = 20 * time.Millisecond
+
+// growth kills children one after the other, under load, and says what was held
+// before and after.
+func (b *bench) growth(ctx context.Context, kills int) (before, after held, t tally, err error) {
 	defer b.procs.stopAll()
 	r, err := b.startFaulty(ctx, fault{name: "growth"})
 	if err != nil {
-		return before, after, err
+		return before, after, t, err
 	}
 	addr := fmt.Sprintf("127.0.0.1:%d", r.in.port)
 	closedLoop(ctx, addr, 16, time.Second)
 	time.Sleep(2 * time.Second)
 	before = r.held()
-	strike := killIdle(syscall.SIGKILL)
-	limit := time.Now().Add(15 * time.Minute)
-	c := &client{addr: addr}
-	defer c.close()
-	for r.strikes < kills && time.Now().Before(limit) && ctx.Err() == nil {
-		if err := strike(r); err != nil {
-			return before, after, err
-		}
-		if r.strikes%10 == 0 {
-			c.ask()
-		}
+	strike := signalChild(syscall.SIGKILL)
+	long := time.Duration(kills) * 2 * growthPause
+	load, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	done := make(chan tally, 1)
+	go func() { done <- closedLoop(load, addr, 4, long) }()
+	for r.strikes < kills && load.Err() == nil && err == nil {
+		err = strike(r)
+		time.Sleep(growthPause)
 	}
-	if r.strikes < kills {
+	if r.strikes < kills && err == nil {
 		err = fmt.Errorf("growth: only %d of %d kills", r.strikes, kills)
 	}
-	if n := c.failures(); n > 0 {
-		err = fmt.Errorf("growth: %d of %d requests failed: %v", n, c.requests, c.failed)
-	}
+	cancel()
+	t = <-done
 	closedLoop(ctx, addr, 16, time.Second)
 	time.Sleep(2 * time.Second)
-	return before, r.held(), err
+	return before, r.held(), t, err
 }
 
 // runFaults does all of it and writes the report.
@@ -193,7 +194,7 @@ func runFaults(ctx context.Context, o options) (list []string, err error) {
 	if rep.late, err = b.deadlineErrors(ctx); err != nil {
 		return nil, err
 	}
-	if rep.before, rep.after, err = b.growth(ctx, o.kills); err != nil {
+	if rep.before, rep.after, rep.growth, err = b.growth(ctx, o.kills); err != nil {
 		return nil, err
 	}
 	text := rep.markdown()

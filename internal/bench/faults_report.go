@@ -18,6 +18,7 @@ type faultReport struct {
 	kills    int
 	before   held
 	after    held
+	growth   tally // requests between the two
 }
 
 // line is a row in words.
@@ -86,7 +87,8 @@ func (rep *faultReport) markdown() string {
 			"in the median, %s in the 99th percentile, %s at most.\n", len(rep.late), millis(quantile(rep.late, 0.5)),
 			millis(quantile(rep.late, 0.99)), millis(quantile(rep.late, 1)))
 	}
-	fmt.Fprintf(&b, "\n## %d children killed\n\n| | processes | zombies | descriptors | goroutines | resident |\n| --- | --- | --- | --- | --- | --- |\n", rep.kills)
+	fmt.Fprintf(&b, "\n## %d children killed\n\nOne every %v under load, busy or idle; %d of %d requests failed meanwhile.\n\n| | processes | zombies | descriptors | goroutines | resident |\n| --- | --- | --- | --- | --- | --- |\n",
+		rep.kills, growthPause, rep.growth.failures(), rep.growth.requests)
 	for _, h := range []struct {
 		when string
 		held
