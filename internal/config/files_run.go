@@ -68,7 +68,9 @@ func noInterpreter(path string) string {
 	return ""
 }
 
-// scripts looks at what a CGI route runs.
+// scripts looks at what a CGI route runs. A site's root is looked at only where
+// the app has a user of its own: old applications write into theirs, and who can
+// is trusted with the site, but not with another user.
 func (f *fileChecker) scripts(s *Site, r *Route, a *App) {
 	switch {
 	case r.Script != "" && r.Match.Ending == "":
@@ -76,7 +78,7 @@ func (f *fileChecker) scripts(s *Site, r *Route, a *App) {
 		f.closed(a, &r.Script, r, "script", filepath.Dir(r.Script))
 	case r.Dir != "":
 		f.closed(a, &r.Dir, r, "dir", r.Dir)
-	default:
+	case a.User != f.draft.User || a.Group != f.draft.Group:
 		f.closed(a, &s.Root, s, "root", s.Root)
 	}
 }
