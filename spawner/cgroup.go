@@ -112,15 +112,26 @@ func (a *Cgroup) begin(slot int) (string, error) {
 // kill kills what a child has left, in whatever process group it is.
 func (a *Cgroup) kill(slot int) { killCgroup(a.child(slot)) }
 
-// memory is what a child and its descendants use, the files that they have in
-// the page cache included; false: the system does not count it.
-func (a *Cgroup) memory(slot int) (int64, bool) {
-	b, err := os.ReadFile(filepath.Join(a.child(slot), "memory.current"))
+// memory is what a child and its descendants have resident; false: the system
+// does not count it. memory.current would count what they have read of files,
+// too, which the kernel takes back when it likes.
+func (a *Cgroup) memory(slot int) (n int64, ok bool) {
+	b, err := os.ReadFile(filepath.Join(a.child(slot), "memory.stat"))
 	if err != nil {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return n, err == nil
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name != "anon" && name != "file_mapped" {
+			continue
+		}
+		size, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return 0, false
+		}
+		n, ok = n+size, true
+	}
+	return n, ok
 }
 
 // remove removes the groups; what still is in them is killed.

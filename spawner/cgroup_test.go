@@ -243,3 +243,24 @@ func superviseIn(g *Cgroups) {
 	_, err = os.Stat(app.dir)
 	fmt.Printf("stopped: grandchild gone %v, app left %v\n", zombie(second), err == nil)
 }
+
+// What a child has read of files is not its memory.
+func TestCgroupMemoryIsResident(t *testing.T) {
+	a := &Cgroup{t.TempDir()}
+	if n, ok := a.memory(0); ok {
+		t.Errorf("%d of a group that does not exist", n)
+	}
+	must(t, os.Mkdir(a.child(0), 0o755))
+	for text, want := range map[string]int64{
+		"anon 4096\nfile 1000000\nkernel 77\nshmem 5\nfile_mapped 8192\nanon_thp 9\n": 12288,
+		"anon 0\n": 0,
+		"file 1\n": -1,
+		"anon x\n": -1,
+		"":         -1,
+	} {
+		must(t, os.WriteFile(filepath.Join(a.child(0), "memory.stat"), []byte(text), 0o644))
+		if n, ok := a.memory(0); ok != (want >= 0) || ok && n != want {
+			t.Errorf("%q: %d, %v, want %d", text, n, ok, want)
+		}
+	}
+}

@@ -87,7 +87,7 @@ func TestCgroupMemory(t *testing.T) {
 	}
 	dir := s.opt.Cgroup.child(3)
 	must(t, os.Mkdir(dir, 0o755))
-	must(t, os.WriteFile(dir+"/memory.current", []byte("12345\n"), 0o644))
+	must(t, os.WriteFile(dir+"/memory.stat", []byte("anon 12300\nfile 99999\nfile_mapped 45\n"), 0o644))
 	if n := s.memory(3, os.Getpid()); n != 12345 {
 		t.Errorf("%d", n)
 	}

@@ -123,7 +123,10 @@ func (s *Supervisor) Start() error {
 		s.opt.Ledger.Watch(s.look)
 	}
 	for i, k := range s.slots {
-		if k.wanted = i < s.opt.Min; !k.wanted {
+		s.mu.Lock()
+		k.wanted = i < s.opt.Min
+		s.mu.Unlock()
+		if i >= s.opt.Min {
 			k.set(Dormant, nil) // before anybody asks
 		}
 	}

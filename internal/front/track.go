@@ -23,8 +23,8 @@ type Tracking struct {
 
 // Slow is a request that takes long.
 type Slow struct {
-	Method  string        `json:"method"`
-	Request string        `json:"request"` // the target as the client sent it
+	Method  string        `json:"method"`  // cut to 64 bytes
+	Request string        `json:"request"` // the target as the client sent it, cut to 16 KiB
 	Client  string        `json:"client"`
 	App     string        `json:"app,omitempty"`
 	PID     int           `json:"pid,omitempty"` // of the child that it was given to last
@@ -202,7 +202,7 @@ func (k *tracker) late() {
 
 // report says how it is.
 func (k *tracker) report() Slow {
-	s := Slow{Method: k.r.Method, Request: k.r.RequestURI, Client: k.r.RemoteAddr, App: k.app, PID: k.pid,
+	s := Slow{Method: cut(k.r.Method, maxSlowMethod), Request: cut(k.r.RequestURI, maxRequestLine), Client: k.r.RemoteAddr, App: k.app, PID: k.pid,
 		Phase: k.phase, Held: k.held, Spent: k.spent}
 	now := time.Now()
 	s.Took = now.Sub(k.began)
@@ -211,6 +211,11 @@ func (k *tracker) report() Slow {
 	}
 	return s
 }
+
+// maxSlowMethod bounds a method, which the client makes up.
+const maxSlowMethod = 64
+
+func cut(s string, n int) string { return s[:min(len(s), n)] }
 
 // end is the handler's: the request is over.
 func (k *tracker) end(w *response) {

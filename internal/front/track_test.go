@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -386,4 +387,16 @@ func TestTrackingCost(t *testing.T) {
 		t.Errorf("%v allocations a request", n)
 	}
 	k.becomes("")
+}
+
+// What is said of a slow request is bounded, whatever the client sent: the
+// master takes in no longer message.
+func TestSlowIsBounded(t *testing.T) {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Method, r.RequestURI = strings.Repeat("&", 60<<10), "/?"+strings.Repeat("<", 1<<20)
+	k := (&Tracking{}).begin(r, nil)
+	s := k.report()
+	if len(s.Method) != maxSlowMethod || len(s.Request) != maxRequestLine || !strings.HasPrefix(s.Request, "/?<") {
+		t.Errorf("a method of %d bytes, a target of %d", len(s.Method), len(s.Request))
+	}
 }

@@ -195,6 +195,7 @@ func (m *Master) forkWorker(place int) (*workerProcess, error) {
 	defer null.Close()
 	w := &workerProcess{m: m, place: place, wire: newWire(ours), out: make(chan message, tellQueue),
 		ready: make(chan error, 1), began: time.Now()}
+	w.wire.most = maxWord
 	if err := w.openDesk(); err != nil {
 		ours.Close()
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -69,7 +70,13 @@ type wire struct {
 	mu  sync.Mutex
 	enc *json.Encoder
 	in  *bufio.Reader
+	// most is the longest message that is taken in, in bytes; 0: any.
+	most int
 }
+
+// maxWord is the longest message of a worker: one that says more would have its
+// master keep it. The longest in order is a slow request's target, as JSON.
+const maxWord = 256 << 10
 
 func newWire(f *os.File) *wire {
 	return &wire{f: f, enc: json.NewEncoder(f), in: bufio.NewReader(f)}
@@ -94,7 +101,7 @@ func (w *wire) send(m message) error {
 // read everything makes its end a reset.
 func (w *wire) receive(f func(message)) error {
 	for {
-		line, err := w.in.ReadBytes('\n')
+		line, err := w.line()
 		if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
 			return nil
 		}
@@ -106,6 +113,19 @@ func (w *wire) receive(f func(message)) error {
 			return err
 		}
 		f(m)
+	}
+}
+
+func (w *wire) line() (line []byte, err error) {
+	for {
+		part, err := w.in.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case w.most > 0 && len(line) > w.most:
+			return nil, fmt.Errorf("a message of more than %d bytes", w.most)
+		case err != bufio.ErrBufferFull:
+			return line, err
+		}
 	}
 }
 

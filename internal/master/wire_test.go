@@ -1,10 +1,12 @@
 package master
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,5 +160,30 @@ func TestEndOfWireWithUnreadMessages(t *testing.T) {
 	ours.Close()
 	if err := worker.receive(func(message) { t.Error("a message") }); err != nil {
 		t.Errorf("the end is an error: %v", err)
+	}
+}
+
+// A worker that never ends its word does not fill the master's memory.
+func TestEndlessMessage(t *testing.T) {
+	ours, theirs, err := wirePair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, worker := newWire(ours), newWire(theirs)
+	master.most = maxWord
+	go func() {
+		defer worker.close()
+		worker.send(message{Failed: strings.Repeat("\x01", maxWord/8)}) // as JSON six times as long
+		for range 2 {
+			theirs.Write(bytes.Repeat([]byte{'x'}, maxWord))
+		}
+	}()
+	heard := 0
+	if err := master.receive(func(message) { heard++ }); err == nil {
+		t.Error("it is taken in")
+	}
+	master.close()
+	if heard != 1 {
+		t.Errorf("%d messages before it, want 1", heard)
 	}
 }
