@@ -365,6 +365,17 @@ max = 4
 	}) {
 		t.Error("no 503 with Retry-After at once")
 	}
+	// Thousands of refusals do not fill the log.
+	refused := 0
+	for range 200 {
+		if s.do(httpRequest{target: "/bad"}).StatusCode == 503 {
+			refused++
+		}
+	}
+	s.waitLog(t, `more requests were refused.*app=bad requests=\d+`)
+	if lines := strings.Count(s.text(), `msg="no child"`); lines > refused/2 || refused < 100 {
+		t.Errorf("%d lines about %d refusals", lines, refused)
+	}
 	s.loadApp(2, time.Second, toApp)
 }
 

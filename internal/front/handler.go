@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/cgi"
@@ -33,6 +34,23 @@ type Handler struct {
 	// KeepaliveRequests closes a connection after so many; 0: no limit.
 	KeepaliveRequests int
 	Tracking          *Tracking // nil: none
+
+	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
+}
+
+// A full queue, or an app in back-off, refuses thousands of requests a second: so
+// many of an app are logged in that time, the others are counted.
+const (
+	refusalLines = 20
+	refusalTime  = time.Second
+)
+
+// mayNote reports whether the log has room for a line about a refusal.
+func (h *Handler) mayNote(app string) bool {
+	c, _ := h.refusals.LoadOrStore(app, &cgi.Cap{Most: refusalLines, Per: refusalTime, LeftOut: func(n int) {
+		h.Log.Warn("more requests were refused", "app", app, "requests", n)
+	}})
+	return c.(*cgi.Cap).Admit(time.Now())
 }
 
 // ServeHTTP answers one request and logs it.
@@ -250,6 +268,9 @@ func (h *Handler) failed(w *response, r *http.Request, err error) {
 }
 
 func (h *Handler) note(w *response, r *http.Request, e *exchange.Error) {
+	if e.Kind.Status() == http.StatusServiceUnavailable && !h.mayNote(w.app) {
+		return
+	}
 	args := []any{"method", r.Method, "request", r.RequestURI, "client", r.RemoteAddr}
 	if w.app != "" {
 		args = append(args, "app", w.app)
