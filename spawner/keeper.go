@@ -178,7 +178,8 @@ func (k *keeper) listen() (*os.File, error) {
 func (k *keeper) watch(c *Child, ready func()) reason {
 	seen, quit := make(chan bool, 1), make(chan struct{})
 	defer close(quit)
-	k.s.wg.Go(func() { seen <- awaitReady(c, k.s.opt.StartTimeout, func() bool { return k.heardSince(k.born) }, quit) })
+	born := k.born // which is the successor's before this ends
+	k.s.wg.Go(func() { seen <- awaitReady(c, k.s.opt.StartTimeout, func() bool { return k.heardSince(born) }, quit) })
 	var age <-chan time.Time
 	if d := k.s.opt.MaxAge; d > 0 {
 		t := time.NewTimer(d)
