@@ -50,8 +50,8 @@ func futex(w *atomic.Uint32, op, val uintptr) syscall.Errno {
 
 // Listen has f called, one call at a time, after the bell of a place has rung, and
 // once at the start, for what rang before. Calls may be joined, and there may be
-// one too many. One listener per place:
-// it takes a thread, which sleeps in the kernel. stop ends it and waits for the last call; f may not call it.
+// one too many. There is one listener per place: it takes a thread, which sleeps
+// in the kernel. stop ends it and waits for the last call; f may not call it.
 func (b *Bells) Listen(place int, f func()) (stop func()) {
 	p := &b.places[place]
 	var stopped atomic.Bool

@@ -57,6 +57,8 @@ func (f *fakeLedger) told() []Event {
 	return slices.Clone(f.history)
 }
 
+func (f *fakeLedger) State(slot int) State { return f.Counts().Children[slot].State }
+
 func (f *fakeLedger) Use(slot int) Use {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -74,7 +74,7 @@ func TestSharedOwnerAnew(t *testing.T) {
 	owner.Set(0, Ready, 101)
 	owner.Set(1, Starting, 202)
 	l.Release(d, Cut)
-	if c.Slot != 0 || owner.Use(0) != (Use{State: Ready, Claims: 1, Requests: 1}) || owner.Use(1).Requests != 1 || owner.Use(1).Claims != 0 {
+	if c.Slot != 0 || owner.Use(0) != (Use{Claims: 1, Requests: 1}) || owner.Use(1).Requests != 1 || owner.Use(1).Claims != 0 {
 		t.Errorf("%+v %+v", owner.Use(0), owner.Use(1))
 	}
 	l.Release(c, Answered)

@@ -24,14 +24,16 @@ type Ledger interface {
 	// Set writes down what became of the child of a slot. It is the owner's:
 	// in a worker's Ledger it does nothing.
 	Set(slot int, s State, pid int)
+	// State is the state of a slot now.
+	State(slot int) State
 	// Use says what a slot has been used for.
 	Use(slot int) Use
 	// Watch has f called, from any goroutine, when there is something for the
 	// owner to look at: a slot is Dormant and a request waits or fewer than
 	// Spare are free, a child that is retiring has become idle, one has had
 	// its MaxRequests, one that is BackingOff had answered after all, or a
-	// worker's place was cleared. Calls may be joined. f
-	// must not block, and may not call the Ledger.
+	// worker's place was cleared. Calls may be joined. f must not block, and may
+	// not call the Ledger.
 	Watch(f func())
 	// Counts is for the status: a moment's view.
 	Counts() Counts
@@ -91,7 +93,6 @@ var Anyone = Want{Avoid: -1}
 
 // Use is what a slot has been used for.
 type Use struct {
-	State    State
 	Claims   int           // requests it has now
 	Requests uint64        // of the process that it has now
 	Heard    time.Duration // when its last complete answer came, by Now; 0: none yet

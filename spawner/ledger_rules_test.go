@@ -148,10 +148,8 @@ func TestLedgerUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := ledgerOf(LedgerOptions{Slots: []SlotOptions{{Connections: 2}}}, 1)
 		begin := Now()
-		state := Ready
 		use := func(what string, want Use) {
 			t.Helper()
-			want.State = state
 			if u := l.Use(0); u != want {
 				t.Errorf("%s: %+v, want %+v", what, u, want)
 			}
@@ -172,13 +170,11 @@ func TestLedgerUse(t *testing.T) {
 		heard += time.Second
 		c := claim(t, l, -1)
 		time.Sleep(time.Second)
-		state = Starting
 		l.Set(0, Starting, 202)
 		use("a successor, with its predecessor's request", Use{Claims: 1, Heard: heard})
 		l.Release(c, Answered)
 		heard = Now()
 		use("which it has answered in its place", Use{Heard: heard, Idle: heard})
-		state = Ready
 		l.Set(0, Ready, 202)
 		time.Sleep(time.Second)
 		use("the same process", Use{Heard: heard, Idle: Now() - time.Second})

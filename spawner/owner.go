@@ -213,10 +213,13 @@ func (s *slot) clearPlace(c child, place int) {
 	}
 }
 
+// State implements Ledger.
+func (l *ledger) State(i int) State { return State(l.slots[i].state.Load()) }
+
 // Use implements Ledger.
 func (l *ledger) Use(i int) Use {
 	s := &l.slots[i]
-	u := Use{State: State(s.state.Load()), Claims: s.claims(), Requests: s.requests.Load() & countMask, Heard: past(&s.heard)}
+	u := Use{Claims: s.claims(), Requests: s.requests.Load() & countMask, Heard: past(&s.heard)}
 	if u.Claims == 0 {
 		u.Idle = past(&s.idle)
 	}

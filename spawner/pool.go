@@ -83,7 +83,7 @@ func (p *Pool) Lease(ctx context.Context, w Want) (*Lease, error) {
 	p.slots[c.Slot].leases[l] = struct{}{}
 	p.mu.Unlock()
 	// The claim may be older than the word that the child is gone.
-	if p.opt.Ledger.Use(c.Slot).State.givenUp() {
+	if p.opt.Ledger.State(c.Slot).givenUp() {
 		l.lost.Store(true)
 	}
 	return l, nil
@@ -218,8 +218,9 @@ func (p *Pool) report(r Report) {
 	}
 }
 
-// Apply takes the supervisor's word, which stands in the ledger already. When a child is given up, the requests that wait in its backlog
-// are interrupted; a word that is older than its successor is not obeyed.
+// Apply takes the supervisor's word, which stands in the ledger already. When a
+// child is given up, the requests that wait in its backlog are interrupted; a
+// word that is older than its successor is not obeyed.
 func (p *Pool) Apply(e Event) {
 	if e.Slot < 0 || e.Slot >= len(p.slots) {
 		return
@@ -232,7 +233,7 @@ func (p *Pool) Apply(e Event) {
 		}
 		s.idle = nil
 	}
-	if e.State.givenUp() && p.opt.Ledger.Use(e.Slot).State.givenUp() {
+	if e.State.givenUp() && p.opt.Ledger.State(e.Slot).givenUp() {
 		for l := range s.leases {
 			l.giveUp()
 		}

@@ -18,7 +18,7 @@ import (
 func Supervisors(c *config.Config, sockets string, ids *Identities, log *slog.Logger) []spawner.SupervisorOptions {
 	var all []spawner.SupervisorOptions
 	for _, a := range c.Apps {
-		if a.Kind != config.KindFastCGI || len(a.Command) == 0 {
+		if !Supervised(a) {
 			continue
 		}
 		o := spawner.SupervisorOptions{

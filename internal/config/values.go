@@ -165,10 +165,15 @@ func duration(low time.Duration) kind[time.Duration] {
 			return 0, errors.New([]string{"want a duration that is not negative", "want a duration of more than 0s"}[low])
 		case d < low:
 			return 0, fmt.Errorf("want a duration of %s or more", showDuration(low))
+		case d > longest:
+			return 0, errors.New("want a duration of 100 years or less")
 		}
 		return d, nil
 	}, showDuration)
 }
+
+// longest leaves room for the present time beside it.
+const longest = 100 * 365 * 24 * time.Hour
 
 // positive is the least duration that is not none.
 const positive = time.Duration(1)

@@ -58,7 +58,7 @@ func TestScalars(t *testing.T) {
 	})
 	testKind(t, "duration", duration(0), []valueCase[time.Duration]{
 		{text: "0s"}, {text: "0"}, {text: "1m30s", want: 90 * time.Second}, {text: "5", bad: "want a duration"},
-		{text: "-1s", bad: "not negative"}, {text: "1d", bad: "want a duration"}, {text: "9999999h", bad: "want a duration"},
+		{text: "-1s", bad: "not negative"}, {text: "1d", bad: "want a duration"}, {text: "9999999h", bad: "want a duration"}, {text: "876001h", bad: "100 years or less"}, {text: "876000h", want: longest},
 	})
 	testKind(t, "rate", rate, []valueCase[Rate]{
 		{text: "100/s", want: Rate{100, time.Second}}, {text: "6/m", want: Rate{6, time.Minute}}, {text: "1/h", want: Rate{1, time.Hour}},
