@@ -163,6 +163,9 @@ func (m *Master) openLogs() (err error) {
 		}
 	}
 	m.log = NewLog(out, m.cfg.Log.Level)
+	for _, key := range m.cfg.Unused() {
+		m.log.Warn("a key of the configuration has no effect", "key", key)
+	}
 	return nil
 }
 
