@@ -59,6 +59,8 @@ func (f *fakeLedger) told() []Event {
 
 func (f *fakeLedger) State(slot int) State { return f.Counts().Children[slot].State }
 
+func (f *fakeLedger) Down(int) bool { return false }
+
 func (f *fakeLedger) Use(slot int) Use {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -26,6 +26,9 @@ type Ledger interface {
 	Set(slot int, s State, pid int)
 	// State is the state of a slot now.
 	State(slot int) State
+	// Down reports whether a slot is out after MaxFails failures, or being tried
+	// again.
+	Down(slot int) bool
 	// Use says what a slot has been used for.
 	Use(slot int) Use
 	// Watch has f called, from any goroutine, when there is something for the

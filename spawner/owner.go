@@ -216,6 +216,9 @@ func (s *slot) clearPlace(c child, place int) {
 // State implements Ledger.
 func (l *ledger) State(i int) State { return State(l.slots[i].state.Load()) }
 
+// Down implements Ledger.
+func (l *ledger) Down(i int) bool { return l.slots[i].out.Load() != 0 }
+
 // Use implements Ledger.
 func (l *ledger) Use(i int) Use {
 	s := &l.slots[i]
@@ -247,7 +250,7 @@ func (l *ledger) Counts() Counts {
 		key := w >> keyShift
 		c.Children[i] = ChildCounts{State: State(w), PID: keyPID(key), Claims: s.claims(),
 			Requests:  s.past.Load() + s.requests.Load()&countMask,
-			Finishing: s.isFinishing(key), Down: s.out.Load() != 0}
+			Finishing: s.isFinishing(key), Down: l.Down(i)}
 	}
 	return c
 }

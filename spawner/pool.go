@@ -26,6 +26,9 @@ type PoolOptions struct {
 	// KeepAlive keeps connections for further requests. It must be off where
 	// anybody else can want the same child: a kept connection pins it.
 	KeepAlive bool
+	// Down, if set, is told when a program elsewhere goes out after MaxFails
+	// failures, and when it is back. It may be told the same twice.
+	Down func(t Target, down bool)
 	// Report gets what the requests saw; nil where there is no supervisor. It
 	// must not block.
 	Report func(Report)
@@ -201,7 +204,15 @@ func (l *Lease) Release(o Outcome, keep net.Conn) {
 		}
 	}
 	p.mu.Unlock()
+	if p.opt.Down == nil {
+		p.opt.Ledger.Release(l.claim, o)
+		return
+	}
+	before := p.opt.Ledger.Down(l.claim.Slot)
 	p.opt.Ledger.Release(l.claim, o)
+	if now := p.opt.Ledger.Down(l.claim.Slot); now != before {
+		p.opt.Down(l.Target(), now)
+	}
 }
 
 // Replace asks for the child to be stopped and started anew.

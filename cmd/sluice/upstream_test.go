@@ -76,6 +76,7 @@ func TestUpstreamDies(t *testing.T) {
 	if a := s.do(httpRequest{method: "POST", target: "/app", body: "x"}); a.StatusCode != 200 || a.pid(t) != second.Process.Pid {
 		t.Errorf("a POST: %s", a.Status)
 	}
+	s.waitLog(t, `address is out after its failures.* app=app address=\S*a\.sock max_fails=3 for=300ms`)
 	syscall.Unlink(paths[0])
 	third := elsewhere(t, listenUnix(t, paths[0]))
 	if !waitFor(10*time.Second, func() bool { return s.get(200, "/app").pid(t) == third.Process.Pid }) {
@@ -92,6 +93,7 @@ func TestUpstreamDies(t *testing.T) {
 		t.Errorf("without any: %s after %v", a.Status, a.took)
 	}
 	s.waitLog(t, `child not reached.* app=app address=.*sock`)
+	s.waitLog(t, `address is back.* app=app address=\S*a\.sock`)
 }
 
 // A name is looked up, and all its addresses are tried.

@@ -135,7 +135,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	}
 	b := &exchange.FastCGI{Role: roles[a.Role], WriteTimeout: a.ReadTimeout, Stderr: stderr}
 	if len(a.Address) > 0 {
-		b.Pool, b.ByURL, x.Patience = upstreams(a, in), a.Balance == "hash", a.ConnectTimeout
+		b.Pool, b.ByURL, x.Patience = upstreams(a, in, log), a.Balance == "hash", a.ConnectTimeout
 	} else {
 		b.Pool = w.pool(c, a, in, func() { b.AskValues(a.Connections, log) })
 	}
@@ -203,8 +203,15 @@ func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *
 
 // upstreams are somebody else's children: who else wants them is not known, so
 // no connection is kept (it would pin one).
-func upstreams(a *config.App, in Inputs) *spawner.Pool {
-	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name)}
+func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
+	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
+		Down: func(t spawner.Target, down bool) {
+			if down {
+				log.Warn("address is out after its failures", "address", t.Address, "max_fails", a.MaxFails, "for", a.FailTimeout)
+			} else {
+				log.Info("address is back", "address", t.Address)
+			}
+		}}
 	for _, t := range a.Address {
 		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 	}
