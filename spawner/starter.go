@@ -110,13 +110,15 @@ func (a *appScripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi
 
 func (a *appScripts) launch(cmd cgi.Command, stdin, stdout, stderr *os.File) (*Child, error) {
 	files := []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()}
-	fork := a.fork
 	if a.shim {
-		fork = a.forkShim
+		return a.launchShim(cmd, files)
 	}
-	return a.s.fork(func() (int, error) {
-		return onForkThread(a.opt.Umask, func() (int, error) { return fork(cmd, files) })
-	})
+	return a.forked(func() (int, error) { return a.fork(cmd, files) })
+}
+
+// forked makes a Child of what a function forks, on a thread for that.
+func (a *appScripts) forked(do func() (int, error)) (*Child, error) {
+	return a.s.fork(func() (int, error) { return onForkThread(a.opt.Umask, do) })
 }
 
 // fork starts the program and sets its limits. Without them it must not run.
@@ -133,30 +135,34 @@ func (a *appScripts) fork(cmd cgi.Command, files []uintptr) (int, error) {
 	return pid, nil
 }
 
-// forkShim starts the program behind the shim.
-func (a *appScripts) forkShim(cmd cgi.Command, files []uintptr) (int, error) {
+// launchShim starts the program behind the shim. The child is known before it is
+// waited for: what the shim takes long for holds up nobody else.
+func (a *appScripts) launchShim(cmd cgi.Command, files []uintptr) (*Child, error) {
 	o := &a.opt
 	spec := shimSpec{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Umask: o.Umask, Rlimits: o.Rlimits, Parent: os.Getpid(), As: o.As}
 	env, err := spec.environment(cmd.Env)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	status, statusW, err := os.Pipe()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer status.Close()
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"sluice-shim"}, &syscall.ProcAttr{
-		Env: env, Files: append(files, statusW.Fd()), Sys: &syscall.SysProcAttr{Setpgid: true}})
+	c, err := a.forked(func() (int, error) {
+		return syscall.ForkExec("/proc/self/exe", []string{"sluice-shim"}, &syscall.ProcAttr{
+			Env: env, Files: append(files, statusW.Fd()), Sys: &syscall.SysProcAttr{Setpgid: true}})
+	})
 	statusW.Close()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if err := shimError(status); err != nil {
-		a.s.drop(pid)
-		return 0, err
+		c.Signal(syscall.SIGKILL)
+		a.s.wait(c)
+		return nil, err
 	}
-	return pid, nil
+	return c, nil
 }
 
 // drop ends a child that nobody knows yet; a Reaper takes its status.
