@@ -83,9 +83,20 @@ func (r *Reaper) sweep() {
 		r.forking.Unlock()
 		if c != nil {
 			c.reap()
-		} else {
-			reap(pid)
+			continue
 		}
+		if siginfoKilled(&info) {
+			endGroup(pid)
+		}
+		reap(pid)
+	}
+}
+
+// endGroup kills what is left of the group of an orphan that was killed: a script
+// dies so with its worker, and what it had started would go on.
+func endGroup(pid int) {
+	if group, err := syscall.Getpgid(pid); err == nil && group == pid {
+		syscall.Kill(-pid, syscall.SIGKILL)
 	}
 }
 

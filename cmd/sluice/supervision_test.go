@@ -406,3 +406,27 @@ func TestExitsAfterEveryAnswer(t *testing.T) {
 		t.Errorf("only %d children", len(by))
 	}
 }
+
+// A script ends with its worker, and what it has started as well.
+func TestScriptsEndWithTheirWorker(t *testing.T) {
+	dir := withSite(t)
+	write(t, dir, "www/long.cgi", "#!/bin/sh\nsleep 300 &\necho $$ $! >pids\nsleep 300\n")
+	s := startSite(t, dir, scripted("max = 1"))
+	go httpRequest{target: "/long.cgi"}.send("tcp", s.addr)
+	file := filepath.Join(dir, "www/pids")
+	if err := waitText(file, `\d+ \d+\n`, logWait); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(file)
+	var script, started int
+	if _, err := fmt.Sscan(string(text), &script, &started); err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(s.workers()[0], syscall.SIGKILL)
+	for _, pid := range []int{script, started} {
+		if !waitFor(3*time.Second, func() bool { return !alive(pid) }) {
+			t.Errorf("process %d (script %d, started by it %d) outlives the worker", pid, script, started)
+		}
+	}
+	s.get(200, "/x.cgi")
+}
