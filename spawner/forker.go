@@ -63,26 +63,13 @@ func (f *Forker) Start(p Program, listen, output *os.File) (*Child, error) {
 		dir = filepath.Dir(path)
 	}
 	spec := shimSpec{Path: path, Args: p.Command, Dir: dir, Umask: p.Umask, Rlimits: p.Rlimits, Cgroup: p.Cgroup, Parent: os.Getpid(), As: p.As}
-	env, err := spec.environment(p.Env)
-	if err != nil {
-		return nil, err
-	}
-	status, statusW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer status.Close()
-	c, err := f.fork(env, listen, output, statusW)
-	statusW.Close()
-	if err != nil {
-		return nil, &ExecError{Cause: fmt.Sprintf("start %s: %v", p.Command[0], err)}
-	}
-	if err := shimError(status); err != nil {
-		c.Signal(syscall.SIGKILL)
-		<-c.Done()
-		return nil, err
-	}
-	return c, nil
+	return spec.launch(p.Env, func(env []string, status *os.File) (*Child, error) {
+		c, err := f.fork(env, listen, output, status)
+		if err != nil {
+			return nil, &ExecError{Cause: fmt.Sprintf("start %s: %v", p.Command[0], err)}
+		}
+		return c, nil
+	}, func(c *Child) { <-c.Done() })
 }
 
 func (f *Forker) fork(env []string, listen, output, status *os.File) (*Child, error) {

@@ -78,6 +78,33 @@ func RunShim() {
 	os.Exit(126)
 }
 
+// launch forks a shim, by fork, with an environment and the pipe that is to be its
+// descriptor shimStatus, and returns when the program is being executed. Where
+// that fails the child is killed, and wait waits for its end. The child is known
+// to who reaps before it is waited for: a slow shim holds up nobody else.
+func (s *shimSpec) launch(env []string, fork func(env []string, status *os.File) (*Child, error), wait func(*Child)) (*Child, error) {
+	env, err := s.environment(env)
+	if err != nil {
+		return nil, err
+	}
+	status, statusW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer status.Close()
+	c, err := fork(env, statusW)
+	statusW.Close()
+	if err != nil {
+		return nil, err
+	}
+	if err := shimError(status); err != nil {
+		c.Signal(syscall.SIGKILL)
+		wait(c)
+		return nil, err
+	}
+	return c, nil
+}
+
 // environment is that of a shim which is to execute the program with env. The
 // shim may be root: of two variables of one name the first counts.
 func (s *shimSpec) environment(env []string) ([]string, error) {

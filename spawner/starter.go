@@ -135,34 +135,16 @@ func (a *appScripts) fork(cmd cgi.Command, files []uintptr) (int, error) {
 	return pid, nil
 }
 
-// launchShim starts the program behind the shim. The child is known before it is
-// waited for: what the shim takes long for holds up nobody else.
+// launchShim starts the program behind the shim.
 func (a *appScripts) launchShim(cmd cgi.Command, files []uintptr) (*Child, error) {
 	o := &a.opt
 	spec := shimSpec{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Umask: o.Umask, Rlimits: o.Rlimits, Parent: os.Getpid(), As: o.As}
-	env, err := spec.environment(cmd.Env)
-	if err != nil {
-		return nil, err
-	}
-	status, statusW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer status.Close()
-	c, err := a.forked(func() (int, error) {
-		return syscall.ForkExec("/proc/self/exe", []string{"sluice-shim"}, &syscall.ProcAttr{
-			Env: env, Files: append(files, statusW.Fd()), Sys: &syscall.SysProcAttr{Setpgid: true}})
-	})
-	statusW.Close()
-	if err != nil {
-		return nil, err
-	}
-	if err := shimError(status); err != nil {
-		c.Signal(syscall.SIGKILL)
-		a.s.wait(c)
-		return nil, err
-	}
-	return c, nil
+	return spec.launch(cmd.Env, func(env []string, status *os.File) (*Child, error) {
+		return a.forked(func() (int, error) {
+			return syscall.ForkExec("/proc/self/exe", []string{"sluice-shim"}, &syscall.ProcAttr{
+				Env: env, Files: append(files, status.Fd()), Sys: &syscall.SysProcAttr{Setpgid: true}})
+		})
+	}, a.s.wait)
 }
 
 // drop ends a child that nobody knows yet; a Reaper takes its status.
@@ -226,19 +208,27 @@ func (s *Scripts) add(c *Child, stop syscall.Signal) {
 // It returns when all have been reaped, and may be called again, with a shorter
 // grace.
 func (s *Scripts) Stop(grace time.Duration) {
-	left := s.signal(0)
+	Await(s.signal(0), grace, func() { s.signal(syscall.SIGKILL) })
+	s.wg.Wait() // for those whose start was under way, too
+}
+
+// Await waits until all have ended; kill is called when the grace is over, at
+// most once, and has to end them.
+func Await[P cgi.Process](all []P, grace time.Duration, kill func()) {
 	limit := time.NewTimer(grace)
 	defer limit.Stop()
-	for _, c := range left {
+	for _, p := range all {
 		select {
-		case <-c.Done():
+		case <-p.Done():
+			continue
 		case <-limit.C:
-			s.signal(syscall.SIGKILL)
-			limit.Reset(0) // for the next one
-			<-c.Done()
 		}
+		kill()
+		for _, p := range all {
+			<-p.Done()
+		}
+		return
 	}
-	s.wg.Wait() // for those whose start was under way, too
 }
 
 // signal sends a signal to all, or to each its own for 0.

@@ -163,18 +163,7 @@ func (r *remoteScripts) take(n scriptNews) {
 // It returns when all have ended. One whose start is under way is left to the
 // master, for which the end of this process is the end of its scripts.
 func (r *remoteScripts) Stop(grace time.Duration) {
-	left := r.signal(0)
-	limit := time.NewTimer(grace)
-	defer limit.Stop()
-	for _, p := range left {
-		select {
-		case <-p.done:
-		case <-limit.C:
-			r.signal(syscall.SIGKILL)
-			limit.Reset(0) // for the next one
-			<-p.done
-		}
-	}
+	spawner.Await(r.signal(0), grace, func() { r.signal(syscall.SIGKILL) })
 }
 
 // signal sends a signal to all, or to each its own for 0.
