@@ -17,7 +17,7 @@ import (
 // listenAt is a socket for a child that is started without a supervisor.
 func listenAt(t *testing.T) *os.File {
 	t.Helper()
-	f, err := BindChild(t.TempDir()+"/s", -1)
+	f, err := BindChild(t.TempDir()+"/s", -1, 1)
 	must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f

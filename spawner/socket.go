@@ -18,12 +18,9 @@ const maxSocketPath = 107
 
 // BindChild binds the private socket of a child, 0660, and leaves it blocking:
 // EAGAIN from accept makes php-cgi and libfcgi exit, and the flag is shared by
-// all who have the socket. gid is its group; -1 leaves that alone.
-func BindChild(path string, gid int) (*os.File, error) {
-	return bindChild(path, gid, childBacklog)
-}
-
-func bindChild(path string, gid, backlog int) (*os.File, error) {
+// all who have the socket. gid is its group; -1 leaves that alone. connections is
+// how many the child takes at once.
+func BindChild(path string, gid, connections int) (*os.File, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("socket path of %d bytes is longer than %d: %s", len(path), maxSocketPath, path)
 	}
@@ -51,7 +48,7 @@ func bindChild(path string, gid, backlog int) (*os.File, error) {
 			return fail("chown", err)
 		}
 	}
-	if err := unix.Listen(fd, backlog); err != nil {
+	if err := unix.Listen(fd, max(childBacklog, connections)); err != nil {
 		return fail("listen", err)
 	}
 	return f, nil
@@ -70,7 +67,7 @@ type privateSocket struct {
 }
 
 func bindPrivate(path string, gid, connections int) (*privateSocket, error) {
-	f, err := bindChild(path, gid, max(childBacklog, connections))
+	f, err := BindChild(path, gid, connections)
 	if err != nil {
 		return nil, err
 	}

@@ -144,11 +144,11 @@ func TestSharedOnce(t *testing.T) {
 
 func TestSharedRebound(t *testing.T) {
 	dir := t.TempDir()
-	listen, err := BindChild(dir+"/s", -1)
+	listen, err := BindChild(dir+"/s", -1, 1)
 	must(t, err)
 	defer listen.Close()
 	c := newCrew(t, "shutdown", 2, func(o *SupervisorOptions) {
-		o.Listen, o.Rebind = listen, func() (*os.File, error) { return BindChild(dir+"/s", -1) }
+		o.Listen, o.Rebind = listen, func() (*os.File, error) { return BindChild(dir+"/s", -1, 1) }
 	})
 	must(t, c.Start())
 	for range 4 {

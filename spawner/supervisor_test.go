@@ -326,21 +326,21 @@ func TestStopWaits(t *testing.T) {
 func TestBindChild(t *testing.T) {
 	dir := t.TempDir()
 	long := dir + "/" + strings.Repeat("x", maxSocketPath-len(dir))
-	if _, err := BindChild(long, -1); err == nil || !strings.Contains(err.Error(), "108 bytes") {
+	if _, err := BindChild(long, -1, 1); err == nil || !strings.Contains(err.Error(), "108 bytes") {
 		t.Errorf("too long: %v", err)
 	}
 	if _, err := NewSupervisor(SupervisorOptions{App: "x", Max: 3, SocketDir: dir + "/none"}); err == nil {
 		t.Error("a folder that does not exist")
 	}
 	path := long[:len(long)-1]
-	f, err := BindChild(path, -1)
+	f, err := BindChild(path, -1, 1)
 	must(t, err)
 	defer f.Close()
-	again, err := BindChild(path, os.Getgid()) // what a killed one left
+	again, err := BindChild(path, os.Getgid(), 1) // what a killed one left
 	must(t, err)
 	defer again.Close()
 	if os.Getuid() == 0 {
-		g, err := BindChild(dir+"/g", 65534)
+		g, err := BindChild(dir+"/g", 65534, 1)
 		must(t, err)
 		defer g.Close()
 		fi, _ := os.Stat(dir + "/g")
