@@ -77,6 +77,18 @@ func (w *workerProcess) ended() bool {
 	}
 }
 
+// kill ends the worker and waits for that.
+func (w *workerProcess) kill() {
+	w.child.Signal(syscall.SIGKILL)
+	<-w.child.Done()
+}
+
+// vacate takes back what the worker of a place held, which has been reaped.
+func (m *Master) vacate(place int) {
+	m.board.ClearPlace(place)
+	m.shared.clear(place)
+}
+
 // workerStart is how long a worker may take to start.
 const workerStart = 10 * time.Second
 
@@ -104,8 +116,7 @@ func (m *Master) startWorker(place int) error {
 	go w.listen()
 	go w.talk()
 	if !m.introduce(w) {
-		w.child.Signal(syscall.SIGKILL)
-		<-w.child.Done()
+		w.kill()
 		return errors.New("start worker: the server is being stopped")
 	}
 	select {
@@ -116,10 +127,8 @@ func (m *Master) startWorker(place int) error {
 		err = fmt.Errorf("it is not ready after %v", workerStart)
 	}
 	if err != nil {
-		w.child.Signal(syscall.SIGKILL)
-		<-w.child.Done()
-		m.shared.clear(place)
-		m.board.ClearPlace(place)
+		w.kill()
+		m.vacate(place)
 		return fmt.Errorf("start worker: %w", err)
 	}
 	m.board.State(place, scoreboard.Running)
@@ -159,7 +168,7 @@ func (m *Master) introduce(w *workerProcess) bool {
 	return true
 }
 
-// inheritedFile is a descriptor that every worker gets.
+// inheritedFile is a descriptor that workers get.
 type inheritedFile struct {
 	name string
 	file *os.File
@@ -294,8 +303,7 @@ func (w *workerProcess) started(err error) {
 // is being stopped: another worker may wait for it.
 func (m *Master) guard(w *workerProcess) {
 	<-w.child.Done()
-	m.board.ClearPlace(w.place)
-	m.shared.clear(w.place)
+	m.vacate(w.place)
 	if m.isStopping() {
 		return
 	}

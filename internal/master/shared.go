@@ -11,8 +11,8 @@ import (
 	"sluice/spawner"
 )
 
-// What the memory is called that master and workers share, beside fileLedger and
-// its name.
+// What a descriptor of shared memory is; behind fileLedger comes the ledger's
+// name.
 const (
 	fileBells  = "bells"
 	fileLedger = "ledger:"

@@ -8,8 +8,6 @@ import (
 
 // Numbers that come from elsewhere: what cannot be is 0.
 
-func pidOf(w *atomic.Uint64) int { return countOf(w) }
-
 func countOf(w *atomic.Uint64) int {
 	if v := w.Load(); v <= math.MaxInt32 {
 		return int(v)

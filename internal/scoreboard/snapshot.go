@@ -90,7 +90,7 @@ func (b *Board) Snapshot() (s *Snapshot, err error) {
 
 func (b *board) snapshot() *Snapshot {
 	h := b.head()
-	s := &Snapshot{Version: h[hVersion:].text(), PID: pidOf(&h[hPID]), Generation: countOf(&h[hGeneration]),
+	s := &Snapshot{Version: h[hVersion:].text(), PID: countOf(&h[hPID]), Generation: countOf(&h[hGeneration]),
 		Started: timeOf(&h[hStarted]), Seen: timeOf(&h[hSeen]), Ended: timeOf(&h[hEnded]), Workers: []Worker{}, Apps: []App{}}
 	for i := range b.layout.Places {
 		if w := b.worker(i); w.PID != 0 {
@@ -120,14 +120,14 @@ func (b *board) snapshot() *Snapshot {
 func (b *board) worker(place int) Worker {
 	w := b.place(place)
 	conns := func(s ConnState) int { return countOf(&w[pConns+int(s)]) }
-	return Worker{Place: place + 1, PID: pidOf(&w[pPID]), Generation: countOf(&w[pGeneration]),
+	return Worker{Place: place + 1, PID: countOf(&w[pPID]), Generation: countOf(&w[pGeneration]),
 		State: WorkerState(min(w[pState].Load(), math.MaxUint8)).String(), Requests: w[pRequests].Load(), Goroutines: countOf(&w[pRoutines]),
 		Connections: Connections{conns(Reading), conns(Waiting), conns(Working), conns(Sending), conns(Idle), conns(Lingering)}}
 }
 
 func readSlot(w words) Slot {
 	state := w[sState].Load()
-	return Slot{State: uint8(state), Finishing: state&slotFinishing != 0, PID: pidOf(&w[sPID]), Began: timeOf(&w[sBegan]),
+	return Slot{State: uint8(state), Finishing: state&slotFinishing != 0, PID: countOf(&w[sPID]), Began: timeOf(&w[sBegan]),
 		Requests: w[sRequests].Load(), Memory: int64(min(w[sMemory].Load(), math.MaxInt64)), Restarts: countOf(&w[sRestarts]),
 		Address: w[sAt:].text()}
 }
@@ -143,7 +143,7 @@ func readRecord(w words) (r Current, ok bool) {
 		if phase == 0 {
 			return r, false
 		}
-		r = Current{Slot: countOf(&w[rSlot]), PID: pidOf(&w[rPID]), Phase: Phase(phase >> phaseShift), Began: timeOf(&w[rBegan]), Leased: timeOf(&w[rLeased]),
+		r = Current{Slot: countOf(&w[rSlot]), PID: countOf(&w[rPID]), Phase: Phase(phase >> phaseShift), Began: timeOf(&w[rBegan]), Leased: timeOf(&w[rLeased]),
 			Method: w[rMethod:rClient].text(), Client: w[rClient:rURL].text(), URL: w[rURL:].text()}
 		if us := phase & sinceMask; us != 0 {
 			r.Since = time.UnixMicro(int64(us))
