@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -177,15 +178,18 @@ func answerRecords(c net.Conn, env map[string]string, body int) bool {
 	if q.Get("do") == "short" {
 		head += "Content-Length: 100000\r\n"
 	}
-	writeRecord(c, recStdout, head+"\r\n"+text)
+	// In one write, as most do: a child that is killed has then answered or not.
+	out := bufio.NewWriter(c)
+	writeRecord(out, recStdout, head+"\r\n"+text)
 	if n, err := strconv.Atoi(q.Get("noise")); err == nil {
 		for ; n > 0; n -= 8000 {
-			if writeRecord(c, recStdout, strings.Repeat("x", min(n, 8000))) != nil {
+			if writeRecord(out, recStdout, strings.Repeat("x", min(n, 8000))) != nil {
 				return false
 			}
 		}
 	}
-	endRecord(c, 0)
+	endRecord(out, 0)
+	out.Flush()
 	if q.Get("do") == "exit" {
 		os.Exit(0)
 	}

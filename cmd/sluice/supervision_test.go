@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/internal/status"
 )
 
 // sluice runs a command to its end and returns what it printed.
@@ -159,30 +161,35 @@ func TestMaxMemory(t *testing.T) {
 }
 
 // Children that are killed under load, busy or idle: a GET is repeated on
-// another child, so nothing is lost.
+// another child, so nothing is lost. It is repeated once, so the next child is
+// not killed before all are at work again: it might have the same request.
 func TestChildrenKilledUnderLoad(t *testing.T) {
 	s := startSite(t, withSite(t), scripted("max = 4\n"))
-	stop, done := make(chan struct{}), make(chan int)
-	go func() {
-		kills := 0
-		for {
-			select {
-			case <-stop:
-				done <- kills
-				return
-			case <-time.After(80 * time.Millisecond):
-			}
-			if all := s.children(); len(all) > 0 {
-				syscall.Kill(all[rand.IntN(len(all))], []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[kills%2])
-				kills++
-			}
+	var load sync.WaitGroup
+	end := time.Now().Add(4 * time.Second)
+	load.Go(func() { s.loadApp(2, time.Until(end), toApp) })
+	kills := 0
+	for time.Now().Before(end) {
+		if all := atWork(s.status(), "app"); len(all) == 4 {
+			syscall.Kill(all[rand.IntN(len(all))], []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[kills%2])
+			kills++
 		}
-	}()
-	s.loadApp(2, 3*time.Second, toApp)
-	close(stop)
-	if kills := <-done; kills < 15 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	load.Wait()
+	if kills < 8 {
 		t.Errorf("only %d kills", kills)
 	}
+}
+
+// atWork are the children that wait for requests or answer one.
+func atWork(st *status.Status, app string) (pids []int) {
+	for _, c := range appOf(st, app).Children {
+		if c.State == "ready" && c.PID > 0 {
+			pids = append(pids, c.PID)
+		}
+	}
+	return pids
 }
 
 func TestRestart(t *testing.T) {
