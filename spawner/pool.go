@@ -18,6 +18,9 @@ type PoolOptions struct {
 	// ConnectTimeout bounds one connect, the look-up of the target's name
 	// included; 0 is no bound.
 	ConnectTimeout time.Duration
+	// Dial connects to a unix socket, which takes a connection at once or refuses
+	// it; a timeout of 0 is no bound. nil: a net.Dialer.
+	Dial func(network, address string, timeout time.Duration) (net.Conn, error)
 	// LookUp finds the addresses of a target's name; nil: the system's way.
 	LookUp LookUp
 	// Began, if set, is called in a goroutine of its own when the supervisor
