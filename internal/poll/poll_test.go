@@ -138,7 +138,7 @@ func TestDeadlines(t *testing.T) {
 	}
 	c.SetWriteDeadline(time.Time{})
 	c.SetSendTimeout(50 * time.Millisecond)
-	if _, err := c.Write(make([]byte, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := c.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
 }
