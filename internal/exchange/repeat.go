@@ -40,12 +40,15 @@ type Tried struct {
 func (a *App) attempts(ctx context.Context, w http.ResponseWriter, req *Request, body *Body) (Answer, error) {
 	c := course{tried: Tried{Last: -1}, patience: a.Patience}
 	for {
-		x := &run{App: a, req: req, w: w, ctx: ctx}
+		x := a.newRun(ctx, w, req)
 		ans, err := x.attempt(body, c.tried)
-		if err == nil {
-			return ans, nil
+		again := false
+		if err != nil {
+			err = c.next(x, err)
+			again = err == nil
 		}
-		if err := c.next(x, err); err != nil {
+		x.free()
+		if !again {
 			return ans, plain(err)
 		}
 	}

@@ -7,6 +7,10 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
+
+	"sluice/cgi"
+	"sluice/internal/exchange"
 )
 
 // response is the ResponseWriter of the front: it counts for the access log, and
@@ -24,6 +28,30 @@ type response struct {
 	bytes   int64
 	open    bool // the body ends with the connection
 	aborted bool
+	taken   bool // a script has the connection, and with it the response
+
+	// What the child is asked: used again with the response.
+	ask  exchange.Request
+	meta cgi.Meta
+}
+
+var responses = sync.Pool{New: func() any { return &response{} }}
+
+// respond is the response to a request.
+func respond(w http.ResponseWriter, r *http.Request, c *conn) *response {
+	rw := responses.Get().(*response)
+	rw.ResponseWriter, rw.conn = w, c
+	rw.proto10, rw.head = !r.ProtoAtLeast(1, 1), r.Method == http.MethodHead
+	return rw
+}
+
+// free gives the response back for another request. A child that still ends this
+// one has only its tracker.
+func (w *response) free() {
+	if !w.taken {
+		*w = response{}
+		responses.Put(w)
+	}
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -63,6 +91,7 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Hijack gives the connection to a script that speaks to the client itself.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.taken = true
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if own, ok := c.(*conn); ok && err == nil {
 		return &counted{own, w}, rw, nil
