@@ -220,7 +220,7 @@ func (a addr) name() string {
 // known is the address that was asked for last: nearly always that of the one
 // listener.
 type known struct {
-	ip   [16]byte
+	ip   netip.Addr
 	port int
 	addr addr
 }
@@ -234,15 +234,16 @@ func addrOf(a net.Addr) addr {
 	if !ok {
 		return addr{}
 	}
-	var k known
-	if copy(k.ip[:], t.IP.To16()) == 0 {
+	ip, ok := netip.AddrFromSlice(t.IP)
+	if !ok {
 		return splitAddr(t)
 	}
-	if last := lastKnown.Load(); last != nil && last.ip == k.ip && last.port == t.Port {
+	ip = ip.Unmap()
+	if last := lastKnown.Load(); last != nil && last.ip == ip && last.port == t.Port {
 		return last.addr
 	}
-	k.port, k.addr = t.Port, splitAddr(t)
-	lastKnown.Store(&k)
+	k := &known{ip, t.Port, splitAddr(t)}
+	lastKnown.Store(k)
 	return k.addr
 }
 

@@ -221,6 +221,9 @@ func (x *run) lost(err error) bool {
 
 // plain takes the wrapping for repeat off again, so that callers see *Error.
 func plain(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e

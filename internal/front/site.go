@@ -129,6 +129,9 @@ func NewSites(all []*Site) *Sites {
 
 // Find returns the site of a Host value, or nil.
 func (t *Sites) Find(host string) *Site {
+	if len(t.exact)+len(t.wild) == 0 {
+		return t.fallback
+	}
 	if strings.LastIndexByte(host, ':') >= 0 {
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h
