@@ -204,16 +204,20 @@ func (b *Body) sized() *Error {
 }
 
 // trailer takes one byte behind the last chunk. Trailers are fields, and
-// nothing is done with them.
+// nothing is done with them; the limit is on their lines.
 func (b *Body) trailer(c byte) *Error {
-	if b.trailers--; b.trailers < 0 && b.at != atEnd && (b.at != atTrailer || c != '\r') {
-		return errTrailerLong
-	}
 	switch {
 	case b.at == atTrailer && c == '\r':
 		b.at = atEnd
+		return nil
 	case b.at == atEnd && c == '\n':
 		b.err = io.EOF
+		return nil
+	}
+	if b.trailers--; b.trailers < 0 {
+		return errTrailerLong
+	}
+	switch {
 	case (b.at == atTrailer || b.at == inTrailerName) && class[c]&inToken != 0:
 		b.at = inTrailerName
 	case b.at == inTrailerName && c == ':':
