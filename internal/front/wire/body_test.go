@@ -66,6 +66,7 @@ var bodyCases = []struct {
 	{"CR in the extension", "5;a\rb\r\n12345\r\n0\r\n\r\nnext", 400, ""},
 	{"NUL in the extension", "5;a\x00\r\n12345\r\n0\r\n\r\nnext", 400, ""},
 	{"one byte a chunk", strings.Repeat("1\r\na\r\n", 10000) + "0\r\n\r\nnext", 0, strings.Repeat("a", 10000)},
+	{"one extension and many chunks", "1;" + strings.Repeat("a", 1000) + "\r\nb\r\n" + strings.Repeat("1\r\nb\r\n", 100) + "0\r\n\r\nnext", 0, strings.Repeat("b", 101)},
 	{"nothing but extensions", strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nb\r\n", 100) + "0\r\n\r\nnext", 400, strings.Repeat("b", 16)},
 
 	{"trailers", "1\r\na\r\n0\r\nA: b\r\nC:\r\n\r\nnext", 0, "a"},

@@ -244,8 +244,8 @@ func TestParseHead(t *testing.T) {
 					t.Errorf("got %d, %v", n, err)
 				}
 			case c.status < 0:
-				if n != 0 || err != nil {
-					t.Errorf("got %d, %v", n, err)
+				if n != 0 || err != nil || h.seen < len(c.raw)-1 {
+					t.Errorf("got %d, %v, and has looked at %d bytes of %d", n, err, h.seen, len(c.raw))
 				}
 			case n == 0 || err != nil:
 				t.Errorf("got %d, %v", n, err)
