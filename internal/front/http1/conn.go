@@ -36,7 +36,7 @@ type conn struct {
 	limit  time.Time // by which what is being read must be here; zero: none
 	served int       // requests
 	work   *workspace
-	drain  draining
+	drain  time.Time // until when it lingers
 }
 
 // stateClosed is the state of a connection that is not on the scoreboard.
