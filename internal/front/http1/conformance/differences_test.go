@@ -14,6 +14,9 @@ const (
 	bareCR              difference = "a CR without LF is 400 wherever it stands (RFC 9112 section 2.2): net/http lets it end a line in places"
 	otherVersion        difference = "the preface of HTTP/2 is 505: net/http lets a handler take over the connection"
 	closeWins           difference = "close beats keep-alive in one Connection field (RFC 9112 section 9.3): net/http keeps such a connection of HTTP/1.0"
+	trailers            difference = "trailers of a request are dropped: net/http hands them to the handler apart"
+	unwantedBody        difference = "a body that the client holds back for 100 Continue is not waited for once the answer is out: net/http reads on until its client goes"
+	lastLine            difference = "the line behind the last chunk ends with CR LF, as RFC 9112 section 7.1 says: net/http takes a bare LF if more follows"
 	serverKey           difference = "the context has no http.ServerContextKey: there is no http.Server"
 )
 
