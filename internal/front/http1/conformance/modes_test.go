@@ -27,6 +27,8 @@ type options struct {
 	idle          time.Duration // between two requests; 0: bound, negative: no second one
 	sendTimeout   time.Duration // without progress of an answer; 0: bound
 	connections   int           // at once; 0: 10,000
+	// answerHalfClosed: a client that has closed its side has not left for good.
+	answerHalfClosed bool
 }
 
 func (o options) filled() options {
