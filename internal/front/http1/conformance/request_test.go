@@ -171,7 +171,7 @@ func TestRefused(t *testing.T) {
 				}
 				s := m.serve(t, func(w http.ResponseWriter, r *http.Request) {
 					if want >= 400 {
-						t.Errorf("the handler got it: %v", r)
+						t.Errorf("the handler got it: %s %.60s", r.Method, r.URL)
 					}
 				})
 				c := dial(t, s)
