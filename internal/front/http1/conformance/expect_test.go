@@ -41,7 +41,7 @@ func TestExpect(t *testing.T) {
 			http.NewResponseController(w).Flush()
 			readIf(w, r)
 		}, want: "200 chunked [close] abc | closed"},
-		{name: "anything else", in: in("/", "a-pony"), h: readIf, want: "417 sized [close] | closed"},
+		{name: "anything else", in: in("/", "a-pony"), h: readIf, want: "417 sized [close] | closed", by: refusalText, ours: "417 sized [close] 417 Expectation Failed\n | closed"},
 		{name: "the field is shown", in: in("/", continued, "Content-Length: 3") + "abc", h: func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
 			io.WriteString(w, r.Header.Get("Expect"))

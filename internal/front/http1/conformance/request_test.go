@@ -32,7 +32,6 @@ func TestTarget(t *testing.T) {
 		x("ODD-1 /", "ODD-1 / url=/ host=x"),
 		{name: "OPTIONS *", in: request("OPTIONS * HTTP/1.1"), h: target, want: "200 sized | open"},
 		{name: "OPTIONS /", in: request("OPTIONS / HTTP/1.1"), h: target, want: "200 sized OPTIONS / url=/ host=x | open"},
-		{name: "GET *", in: request("GET * HTTP/1.1"), h: target, want: "200 sized GET * url=* host=x | open"},
 		{name: "no Host in 1.0", in: get10, h: target, want: "200 sized GET / url=/ host= | closed"},
 		{name: "LF alone", in: "GET /a HTTP/1.1\nHost: y\n\n", h: target, want: "200 sized GET /a url=/a host=y | open"},
 	})
@@ -42,23 +41,24 @@ func TestTarget(t *testing.T) {
 // blanks around them, repeated ones in their order, Host apart.
 func TestRequestFields(t *testing.T) {
 	each(t, func(t *testing.T, m mode) {
-		got := make(chan *http.Request, 1)
-		c := dial(t, m.serve(t, func(w http.ResponseWriter, r *http.Request) { got <- r.Clone(r.Context()) }))
-		c.send(request("POST /a HTTP/1.1", "HOST: y:1", "x-one:  a\tb \t", "X-TWO: 1", "x-two:2", "X-Empty:", "Content-Length: 0", "Cookie: c", "X-High: \xff"))
-		c.answer("POST")
-		r := take(t, "request", got)
-		h := fmt.Sprintf("%q", r.Header)
-		want := `map["Content-Length":["0"] "Cookie":["c"] "X-Empty":[""] "X-High":["\xff"] "X-One":["a\tb"] "X-Two":["1" "2"]]`
-		if h != want || r.Host != "y:1" || r.Proto != "HTTP/1.1" || r.ProtoMajor != 1 || r.ProtoMinor != 1 {
-			t.Errorf("%s, host %q, %q", h, r.Host, r.Proto)
-		}
-		if r.ContentLength != 0 || r.TransferEncoding != nil || r.Close || r.TLS != nil || r.RemoteAddr != c.LocalAddr().String() {
-			t.Errorf("%d %q %v %q", r.ContentLength, r.TransferEncoding, r.Close, r.RemoteAddr)
-		}
-		c.send(request("POST /a HTTP/1.0", "Transfer: x"))
-		c.answer("POST")
-		if r := take(t, "request", got); r.Proto != "HTTP/1.0" || !r.Close || r.Host != "" {
-			t.Errorf("%q %v %q", r.Proto, r.Close, r.Host)
+		c := dial(t, m.serve(t, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%q host=%q %s %d.%d", r.Header, r.Host, r.Proto, r.ProtoMajor, r.ProtoMinor)
+			fmt.Fprintf(w, " length=%d %q close=%v tls=%v %s", r.ContentLength, r.TransferEncoding, r.Close, r.TLS != nil, r.RemoteAddr)
+		}))
+		for _, x := range []struct{ in, want string }{
+			{
+				request("POST /a HTTP/1.1", "HOST: y:1", "x-one:  a\tb \t", "X-TWO: 1", "x-two:2", "X-Empty:", "Content-Length: 0", "Cookie: c", "X-High: \xff"),
+				`map["Content-Length":["0"] "Cookie":["c"] "X-Empty":[""] "X-High":["\xff"] "X-One":["a\tb"] "X-Two":["1" "2"]] host="y:1" HTTP/1.1 1.1 length=0 [] close=false tls=false `,
+			},
+			{
+				request("POST /a HTTP/1.0", "Transfer: x", "Pragma: no-cache"),
+				`map["Cache-Control":["no-cache"] "Pragma":["no-cache"] "Transfer":["x"]] host="" HTTP/1.0 1.0 length=0 [] close=true tls=false `,
+			},
+		} {
+			c.send(x.in)
+			if a := c.answer("POST"); a.body != x.want+c.LocalAddr().String() {
+				t.Errorf("got  %s\nwant %s", a.body, x.want)
+			}
 		}
 	})
 }
@@ -86,15 +86,14 @@ func TestRequestLength(t *testing.T) {
 // The context knows the local address, and the server where there is one.
 func TestContextValues(t *testing.T) {
 	each(t, func(t *testing.T, m mode) {
-		got := make(chan *http.Request, 1)
-		c := dial(t, m.serve(t, func(w http.ResponseWriter, r *http.Request) { got <- r }))
-		c.get("/")
-		ctx := take(t, "request", got).Context()
-		if a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); !ok || a.String() != c.RemoteAddr().String() || a.Network() != "tcp" {
-			t.Errorf("local address %v; want %v", a, c.RemoteAddr())
-		}
-		if _, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok == m.differs(serverKey) {
-			t.Errorf("a server: %v", ok)
+		c := dial(t, m.serve(t, func(w http.ResponseWriter, r *http.Request) {
+			a, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+			_, known := r.Context().Value(http.ServerContextKey).(*http.Server)
+			fmt.Fprint(w, a.Network(), " ", a, " ", known)
+		}))
+		want := fmt.Sprint("tcp ", c.RemoteAddr(), " ", !m.differs(serverKey))
+		if a := c.get("/"); a.body != want {
+			t.Errorf("%v; want %q", a, want)
 		}
 	})
 }
@@ -156,10 +155,12 @@ func TestRefused(t *testing.T) {
 		{"a coding in 1.0", request("POST / HTTP/1.0", "Transfer-Encoding: chunked") + chunked("abc"), 200, 400, codingIn10},
 		{"an unknown coding", request("POST / HTTP/1.1", "Transfer-Encoding: fugazi"), 501, 0, ""},
 		{"gzip, chunked", request("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked"), 501, 0, ""},
-		{"a coding in quotes", request("POST / HTTP/1.1", "Transfer-Encoding: \" chunked\""), 501, 0, ""},
+		{"a coding in quotes", request("POST / HTTP/1.1", "Transfer-Encoding: \" chunked\""), 501, 400, badCoding},
 		{"an unknown expectation", request("POST / HTTP/1.1", "Expect: a-pony", "Content-Length: 0"), 417, 0, ""},
 		{"a field too long", request("GET / HTTP/1.1", "a: "+strings.Repeat(long, 8)), 431, 0, ""},
 		{"too many fields", request("GET / HTTP/1.1", strings.Repeat("abcdef: ghijkl\r\n", 10000)+"z: z"), 431, 0, ""},
+		{"CONNECT without Host", "CONNECT example.org:443 HTTP/1.1\r\n\r\n", 200, 400, connectHost},
+		{"* for GET", request("GET * HTTP/1.1"), 200, 400, starForm},
 		{"a line too long", request("GET /" + strings.Repeat(long, 8) + " HTTP/1.1"), 431, 414, longLine},
 		{"a line too long for us", request("GET /" + long + " HTTP/1.1"), 200, 414, longLine},
 	} {
@@ -203,14 +204,14 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// CONNECT's target is an authority, and needs no Host.
+// CONNECT's target is an authority.
 func TestConnect(t *testing.T) {
 	each(t, func(t *testing.T, m mode) {
 		c := dial(t, m.serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Target", r.RequestURI+" "+r.URL.Host+" "+r.Host)
 			w.WriteHeader(405)
 		}))
-		c.send("CONNECT example.org:443 HTTP/1.1\r\n\r\n")
+		c.send(request("CONNECT example.org:443 HTTP/1.1", "Host: example.org:443"))
 		if a := c.answer("CONNECT"); a.status != 405 || a.header.Get("X-Target") != "example.org:443 example.org:443 example.org:443" {
 			t.Errorf("%v %v", a, a.header)
 		}

@@ -23,6 +23,9 @@ func TestHeaderTimeout(t *testing.T) {
 					t.Errorf("after %q: %v", in, a)
 				}
 			}
+			if m.library() {
+				c.read("GET") // 400, where the head broke off within its fields
+			}
 			c.ended()
 		}
 	})
