@@ -215,7 +215,7 @@ func TestSwitchingProtocols(t *testing.T) {
 // work.
 func TestHijackDeadlines(t *testing.T) {
 	each(t, func(t *testing.T, m mode) {
-		said := make(chan error, 2)
+		said := make(chan error, 3)
 		c := dial(t, m.start(t, options{
 			headerTimeout: 100 * time.Millisecond, idle: 100 * time.Millisecond, sendTimeout: 200 * time.Millisecond,
 			handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -229,6 +229,9 @@ func TestHijackDeadlines(t *testing.T) {
 				conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 				_, err = conn.Read(make([]byte, 1))
 				said <- err
+				conn.SetDeadline(time.Now().Add(-time.Second))
+				_, err = io.WriteString(conn, "no")
+				said <- err
 			}),
 		}))
 		c.send(get)
@@ -238,8 +241,10 @@ func TestHijackDeadlines(t *testing.T) {
 			t.Error(err)
 		}
 		var ne net.Error
-		if err := take(t, "second Read", said); !errors.As(err, &ne) || !ne.Timeout() {
-			t.Errorf("past the deadline: %v", err)
+		for _, what := range []string{"second Read", "Write"} {
+			if err := take(t, what, said); !errors.As(err, &ne) || !ne.Timeout() {
+				t.Errorf("%s past the deadline: %v", what, err)
+			}
 		}
 		if b, _ := io.ReadAll(c.br); string(b) != "yes" {
 			t.Errorf("%q", b)
