@@ -16,7 +16,6 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
-	"sluice/internal/front/http1"
 	"sluice/sendfile"
 )
 
