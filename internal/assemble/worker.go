@@ -4,15 +4,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"sluice/cgi"
 	"sluice/fcgi"
 	"sluice/internal/config"
 	"sluice/internal/exchange"
 	"sluice/internal/front"
+	"sluice/internal/front/http1"
+	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
@@ -30,11 +34,12 @@ type Inputs struct {
 	PassFrom []string                         // the environment that pass_env picks from
 	Place    *scoreboard.Place                // nil: none
 	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
+	Set      *poll.Set                        // of the connections; nil: the children are reached by net's
 }
 
 // Worker is a configuration in the form that serves requests.
 type Worker struct {
-	Front   front.Options
+	Front   http1.Options
 	Handler *front.Handler
 	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
 }
@@ -58,24 +63,26 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
-		Sites:             front.NewSites(sites),
-		Software:          "sluice/" + in.Version,
-		Log:               in.Log,
-		KeepaliveRequests: c.Limits.KeepaliveRequests,
+		Sites:    front.NewSites(sites),
+		Software: "sluice/" + in.Version,
+		Log:      in.Log,
 	}
 	w.Handler.Tracking = tracking(c, in)
 	if in.Access != nil {
 		w.Handler.Access = &front.AccessLog{Out: in.Access, Format: formats[c.Log.Format]}
 	}
-	w.Front = front.Options{
-		Handler:       http.Handler(w.Handler),
-		Log:           in.Log,
-		Connections:   c.Limits.Connections,
-		HeaderBytes:   int(c.Limits.HeaderBytes),
-		HeaderTimeout: c.Limits.HeaderTimeout,
-		KeepaliveIdle: c.Limits.KeepaliveIdle,
-		SendTimeout:   c.Limits.SendTimeout,
-		Place:         in.Place,
+	w.Front = http1.Options{
+		Handler:           http.Handler(w.Handler),
+		Set:               in.Set,
+		Log:               in.Log,
+		Connections:       c.Limits.Connections,
+		HeaderBytes:       int(c.Limits.HeaderBytes),
+		HeaderTimeout:     c.Limits.HeaderTimeout,
+		KeepaliveIdle:     c.Limits.KeepaliveIdle,
+		KeepaliveRequests: c.Limits.KeepaliveRequests,
+		SendTimeout:       c.Limits.SendTimeout,
+		Place:             in.Place,
+		Linger:            linger(c),
 	}
 	return w, nil
 }
@@ -90,6 +97,12 @@ func tracking(c *config.Config, in Inputs) *front.Tracking {
 		return nil
 	}
 	return t
+}
+
+// linger is how connections end.
+func linger(c *config.Config) http1.Linger {
+	mode, _ := http1.ParseLingerMode(c.Linger.Mode)
+	return http1.Linger{Mode: mode, Idle: c.Linger.Idle, Total: c.Linger.Total, Max: c.Linger.Max}
 }
 
 var formats = map[string]front.Format{"common": front.Common, "combined": front.Combined, "json": front.JSON}
@@ -212,10 +225,19 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 				log.Info("address is back", "address", t.Address)
 			}
 		}}
+	o.Dial = in.dial()
 	for _, t := range a.Address {
 		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 	}
 	return spawner.NewPool(o)
+}
+
+// dial connects to unix sockets within the set.
+func (in *Inputs) dial() func(network, path string, timeout time.Duration) (net.Conn, error) {
+	if in.Set == nil {
+		return nil
+	}
+	return func(_, path string, _ time.Duration) (net.Conn, error) { return in.Set.Dial(path) }
 }
 
 // pool is of sluice's own children. Connections to them are kept only if no
@@ -224,6 +246,7 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
 		KeepAlive: a.Keepalive && c.Workers == 1, Report: in.Report}
+	o.Dial = in.dial()
 	if a.Connections > 1 {
 		o.Began = ask
 	}

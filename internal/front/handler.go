@@ -31,9 +31,7 @@ type Handler struct {
 	Software string // SERVER_SOFTWARE
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
-	// KeepaliveRequests closes a connection after so many; 0: no limit.
-	KeepaliveRequests int
-	Tracking          *Tracking // nil: none
+	Tracking *Tracking  // nil: none
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -55,8 +53,7 @@ func (h *Handler) mayNote(app string) bool {
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rw := respond(w, r, connOf(r))
-	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
+	rw := respond(w, r)
 	h.answer(rw, r)
 	rw.free() // not where a panic ends the connection: who knows who has it then
 }

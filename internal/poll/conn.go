@@ -153,10 +153,32 @@ func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
 // waitWrite waits for room. A peer that has only closed its side may still take
 // what is sent.
 func (c *Conn) waitWrite() error {
-	if c.sendTimeout > 0 {
-		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+	if c.sendTimeout <= 0 {
+		return c.wait(&c.writer, broken)
 	}
-	return c.wait(&c.writer, broken)
+	for queued := c.unsent(); ; {
+		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+		err := c.wait(&c.writer, broken)
+		if err != os.ErrDeadlineExceeded {
+			return err
+		}
+		// The kernel says that there is room when a third of the buffer is free,
+		// which a slow peer may take minutes for: what counts is that it takes.
+		left := c.unsent()
+		if left >= queued {
+			return err
+		}
+		queued = left
+	}
+}
+
+// unsent is how many bytes have not been taken by the peer.
+func (c *Conn) unsent() int {
+	n, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // SetSendTimeout bounds how long a Write waits without any progress, in place of
@@ -188,6 +210,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	p = p[:min(len(p), inlineBytes)]
 	for {
 		if c.reader.deadline.Load() != 0 || !c.reader.ready.Load() {
 			if err := c.waitRead(); err != nil {
@@ -220,7 +243,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 const inlineBytes = 64 << 10
 
 func (c *Conn) read(p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), inlineBytes)))
+	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	return int(n), errno
 }
 
@@ -323,6 +346,10 @@ func (c *Conn) Readable() bool { return c.reader.ready.Load() || c.hungup.Load()
 // Hungup reports whether the peer has closed its side or the connection is
 // broken, as far as the set knows.
 func (c *Conn) Hungup() bool { return c.hungup.Load() != 0 }
+
+// Broken reports whether the connection cannot be written to any more, as far as
+// the set knows.
+func (c *Conn) Broken() bool { return c.hungup.Load()&broken != 0 }
 
 // OnHangup has f called when the peer closes its side, and again, broken then,
 // when the connection cannot be written to any more; at once if that is so
@@ -456,6 +483,26 @@ func (c *Conn) Close() error {
 	c.reader.rouse()
 	c.writer.rouse()
 	return nil
+}
+
+// Expired reports whether the read deadline has passed.
+func (c *Conn) Expired() bool { return c.reader.expired(c.set.now.Load()) }
+
+// Detach takes the connection out of the set, which has closed it then as far as
+// everybody else is concerned, and returns its descriptor. Nobody may be using
+// the connection.
+func (c *Conn) Detach() (int, error) {
+	for !c.users.CompareAndSwap(0, closedBit+1) { // a use that no end() follows
+		if c.users.Load()&closedBit != 0 {
+			return -1, net.ErrClosed
+		}
+		runtime.Gosched()
+	}
+	unix.EpollCtl(c.set.epfd, unix.EPOLL_CTL_DEL, c.fd, nil)
+	c.set.remove(c.place)
+	c.set.wheel.forget(c)
+	c.onHangup.Store(nil)
+	return c.fd, nil
 }
 
 // LocalAddr is the connection's own address.
