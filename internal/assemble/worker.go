@@ -13,6 +13,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/exchange"
 	"sluice/internal/front"
+	"sluice/internal/front/peer"
 	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
@@ -62,6 +63,10 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Software:          "sluice/" + in.Version,
 		Log:               in.Log,
 		KeepaliveRequests: c.Limits.KeepaliveRequests,
+	}
+	var err error
+	if w.Handler.Proxies, err = peer.ParseNetworks(c.Limits.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("trusted_proxies: %w", err)
 	}
 	w.Handler.Tracking = tracking(c, in)
 	if in.Access != nil {

@@ -101,7 +101,7 @@ var limitsRows = schema[Limits]{
 	key("keepalive_requests", func(l *Limits) *int { return &l.KeepaliveRequests }, whole(0, many), 0, built),
 	key("send_timeout", func(l *Limits) *time.Duration { return &l.SendTimeout }, duration(positive), 60*time.Second, built),
 	key("half_close", func(l *Limits) *string { return &l.HalfClose }, oneOf("abort", "answer"), "abort", only("abort")),
-	key("trusted_proxies", func(l *Limits) *[]string { return &l.TrustedProxies }, set(network, 0), nil, onlyEmpty),
+	key("trusted_proxies", func(l *Limits) *[]string { return &l.TrustedProxies }, set(network, 0), nil, built),
 }
 
 var logRows = schema[Log]{

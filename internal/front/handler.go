@@ -16,6 +16,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/front/peer"
 	"sluice/sendfile"
 )
 
@@ -34,6 +35,8 @@ type Handler struct {
 	// KeepaliveRequests closes a connection after so many; 0: no limit.
 	KeepaliveRequests int
 	Tracking          *Tracking // nil: none
+	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
+	Proxies *peer.Networks
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -57,6 +60,7 @@ func (h *Handler) mayNote(app string) bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
 	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
+	r = h.forwarded(rw, r)
 	if h.Tracking != nil {
 		rw.track = h.Tracking.begin(r, rw.conn)
 		defer rw.track.end(rw)
@@ -68,6 +72,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(rw, r); err != nil {
 		h.failed(rw, r, err)
 	}
+}
+
+// forwarded is the request as the client sent it to a proxy: everything that
+// follows takes the client that a trusted one names for its own.
+func (h *Handler) forwarded(w *response, r *http.Request) *http.Request {
+	f, ok := h.Proxies.Forwarded(r.RemoteAddr, r.Header)
+	if !ok {
+		return r
+	}
+	w.https = f.HTTPS
+	if f.Client == r.RemoteAddr {
+		return r
+	}
+	n := *r
+	n.RemoteAddr = f.Client
+	return &n
 }
 
 // serve finds the target and answers, and once more for each local redirect.
@@ -181,7 +201,7 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 	w.app = t.App.Name
 	req := &exchange.Request{
 		HTTP:    r,
-		Meta:    h.Meta(r, t),
+		Meta:    h.meta(w, r, t),
 		Command: t.command(),
 		Params:  t.Route.Params,
 		Stream:  t.Route.Stream,
@@ -203,6 +223,13 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		req.Data = f
 	}
 	return t.App.Serve(w, req)
+}
+
+// meta is Meta for a request that is being answered.
+func (h *Handler) meta(w *response, r *http.Request, t Target) *cgi.Meta {
+	m := h.Meta(r, t)
+	m.HTTPS = w.https
+	return m
 }
 
 // Meta is what the child of a target is told about the request.

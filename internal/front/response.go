@@ -17,6 +17,7 @@ type response struct {
 	proto10 bool
 	head    bool // a body is not sent
 	last    bool // of its connection
+	https   bool // the client speaks TLS to a proxy
 	app     string
 	track   *tracker // nil: nobody follows the request
 
