@@ -123,7 +123,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		ReleaseBytes:   a.ReleaseBytes,
 		ReleaseTimeout: a.ReleaseTimeout,
 		Body: exchange.BodyLimits{Bytes: c.Limits.BodyBytes, Memory: c.Limits.BodyMemory, Dir: c.SpoolDir,
-			Timeout: c.Limits.SendTimeout},
+			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate},
 		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
 	}
 	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
