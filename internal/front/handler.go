@@ -16,6 +16,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/front/http1"
 	"sluice/internal/front/peer"
 	"sluice/sendfile"
 )
@@ -32,9 +33,7 @@ type Handler struct {
 	Software string // SERVER_SOFTWARE
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
-	// KeepaliveRequests closes a connection after so many; 0: no limit.
-	KeepaliveRequests int
-	Tracking          *Tracking // nil: none
+	Tracking *Tracking  // nil: none
 	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	Proxies *peer.Networks
 
@@ -58,8 +57,8 @@ func (h *Handler) mayNote(app string) bool {
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
-	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
+	rw := &response{ResponseWriter: w, proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
+	rw.conn, _ = w.(http1.Connection)
 	r = h.forwarded(rw, r)
 	if h.Tracking != nil {
 		rw.track = h.Tracking.begin(r, rw.conn)

@@ -324,6 +324,10 @@ func (c *Conn) Readable() bool { return c.reader.ready.Load() || c.hungup.Load()
 // broken, as far as the set knows.
 func (c *Conn) Hungup() bool { return c.hungup.Load() != 0 }
 
+// Broken reports whether the connection cannot be written to any more, as far as
+// the set knows.
+func (c *Conn) Broken() bool { return c.hungup.Load()&broken != 0 }
+
 // OnHangup has f called when the peer closes its side, and again, broken then,
 // when the connection cannot be written to any more; at once if that is so
 // already. nil ends it, though a call may still be under way. f is called in the
@@ -456,6 +460,26 @@ func (c *Conn) Close() error {
 	c.reader.rouse()
 	c.writer.rouse()
 	return nil
+}
+
+// Expired reports whether the read deadline has passed.
+func (c *Conn) Expired() bool { return c.reader.expired(c.set.now.Load()) }
+
+// Detach takes the connection out of the set, which has closed it then as far as
+// everybody else is concerned, and returns its descriptor. Nobody may be using
+// the connection.
+func (c *Conn) Detach() (int, error) {
+	for !c.users.CompareAndSwap(0, closedBit+1) { // a use that no end() follows
+		if c.users.Load()&closedBit != 0 {
+			return -1, net.ErrClosed
+		}
+		runtime.Gosched()
+	}
+	unix.EpollCtl(c.set.epfd, unix.EPOLL_CTL_DEL, c.fd, nil)
+	c.set.remove(c.place)
+	c.set.wheel.forget(c)
+	c.onHangup.Store(nil)
+	return c.fd, nil
 }
 
 // LocalAddr is the connection's own address.
