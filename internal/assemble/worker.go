@@ -31,6 +31,7 @@ type Inputs struct {
 	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
 	PassFrom []string                         // the environment that pass_env picks from
 	Place    *scoreboard.Place                // nil: none
+	Seats    *peer.Seats                      // nil: a client may have any number of connections
 	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
 }
 
@@ -39,6 +40,9 @@ type Worker struct {
 	Front   http1.Options // but for its Set
 	Handler *front.Handler
 	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
+	// ProxyFrom are, for each listener of the configuration, the peers that have to
+	// send a PROXY header.
+	ProxyFrom []*peer.Networks
 }
 
 // NewWorker assembles a worker. Its errors are programming errors or what only
@@ -68,6 +72,13 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 	if w.Handler.Proxies, err = peer.ParseNetworks(c.Limits.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("trusted_proxies: %w", err)
 	}
+	for _, l := range c.Listeners {
+		n, err := peer.ParseNetworks(l.ProxyFrom)
+		if err != nil {
+			return nil, fmt.Errorf("proxy_from: %w", err)
+		}
+		w.ProxyFrom = append(w.ProxyFrom, n)
+	}
 	w.Handler.Tracking = tracking(c, in)
 	if in.Access != nil {
 		w.Handler.Access = &front.AccessLog{Out: in.Access, Format: formats[c.Log.Format]}
@@ -81,6 +92,9 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		KeepaliveIdle:     c.Limits.KeepaliveIdle,
 		KeepaliveRequests: c.Limits.KeepaliveRequests,
 		SendTimeout:       c.Limits.SendTimeout,
+		AnswerHalfClosed:  c.Limits.HalfClose == "answer",
+		Refuse:            c.Limits.AtLimit == "refuse",
+		Seats:             in.Seats,
 		Place:             in.Place,
 		Linger:            linger(c),
 	}

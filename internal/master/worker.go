@@ -21,6 +21,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/front"
 	"sluice/internal/front/http1"
+	"sluice/internal/front/peer"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
 	"sluice/spawner"
@@ -163,6 +164,7 @@ func (w *worker) start(s *setup) error {
 		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
 		Place:    place,
+		Seats:    memory.seats,
 		Slow:     w.slow,
 	})
 	if err != nil {
@@ -176,8 +178,8 @@ func (w *worker) start(s *setup) error {
 	o := asm.Front
 	o.Set = w.set
 	w.front = http1.New(o)
-	for _, f := range files[fileListener] {
-		if err := w.accept(f); err != nil {
+	for i, f := range files[fileListener] {
+		if err := w.accept(f, asm.ProxyFrom[i]); err != nil {
 			return err
 		}
 	}
@@ -193,7 +195,7 @@ func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
 	return w.scripts.With(assemble.ScriptOptions(a, nil))
 }
 
-func (w *worker) accept(f *os.File) error {
+func (w *worker) accept(f *os.File, proxyFrom *peer.Networks) error {
 	fd := int(f.Fd())
 	unix.SetNonblock(fd, true)
 	sa, err := unix.Getsockname(fd)
@@ -201,7 +203,7 @@ func (w *worker) accept(f *os.File) error {
 		return err
 	}
 	_, isUnix := sa.(*unix.SockaddrUnix)
-	l := &http1.Listener{TCP: !isUnix}
+	l := &http1.Listener{TCP: !isUnix, ProxyFrom: proxyFrom}
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	_, err = w.set.Watch(fd, unix.EPOLLIN, func() {
 		for range 16 {

@@ -443,14 +443,20 @@ func (w *response) Reset() { w.c.pc.SetLinger(0) }
 // State implements Connection.
 func (w *response) State(s scoreboard.ConnState) { w.c.move(s) }
 
-// refuse answers a head that is none.
-func (w *response) refuse(c *conn, bad *wire.Error) {
+// refuse answers in place of the handler.
+func (w *response) refuse(c *conn, bad *wire.Error, withBody bool) {
 	text := fmt.Sprintf("%d %s\n", bad.Status, http.StatusText(bad.Status))
 	b := wire.AppendStatusLine(w.out[:0], bad.Status)
 	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"...)
+	if bad.Status == http.StatusServiceUnavailable {
+		b = wire.AppendField(b, "Retry-After", strconv.Itoa(retryAfter))
+	}
 	b = c.s.date.append(b, time.Now())
 	b = append(strconv.AppendInt(append(b, "Content-Length: "...), int64(len(text)), 10), "\r\n\r\n"...)
-	w.out = append(b, text...)
+	if withBody {
+		b = append(b, text...)
+	}
+	w.out = b
 	c.pc.Write(w.out)
 }
 
