@@ -153,10 +153,32 @@ func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
 // waitWrite waits for room. A peer that has only closed its side may still take
 // what is sent.
 func (c *Conn) waitWrite() error {
-	if c.sendTimeout > 0 {
-		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+	if c.sendTimeout <= 0 {
+		return c.wait(&c.writer, broken)
 	}
-	return c.wait(&c.writer, broken)
+	for queued := c.unsent(); ; {
+		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+		err := c.wait(&c.writer, broken)
+		if err != os.ErrDeadlineExceeded {
+			return err
+		}
+		// The kernel says that there is room when a third of the buffer is free,
+		// which a slow peer may take minutes for: what counts is that it takes.
+		left := c.unsent()
+		if left >= queued {
+			return err
+		}
+		queued = left
+	}
+}
+
+// unsent is how many bytes have not been taken by the peer.
+func (c *Conn) unsent() int {
+	n, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // SetSendTimeout bounds how long a Write waits without any progress, in place of

@@ -1,25 +1,24 @@
 package http1
 
 import (
-	"errors"
 	"io"
 	"net/http"
-	"net/http/httputil"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice/internal/front/wire"
 )
 
 // body is a request's body: http.Request's Body.
 type body struct {
 	c    *conn
-	in   io.Reader // what the framing gives
-	left int64     // of the Content-Length; -1: chunked
 	asks atomic.Uint32
 
 	mu   sync.Mutex
+	in   wire.Body
+	left int64 // of the Content-Length; -1: chunked
 	over bool  // the handler has returned, or has closed it
-	err  error // the end
 }
 
 // What became of a client's wish for a 100 before it sends the body (RFC 9110
@@ -43,28 +42,12 @@ func (c *conn) body(r *http.Request) *body {
 		return nil
 	}
 	b := &body{c: c, left: r.ContentLength}
-	if c.work.head.Expect {
+	b.in.Reset((*input)(c), r.ContentLength, c.s.opt.HeaderBytes)
+	if c.work.head.Continue {
 		b.asks.Store(wished)
-	}
-	b.in = &source{c}
-	if b.left < 0 {
-		b.in = httputil.NewChunkedReader(b.in)
 	}
 	r.Body = b
 	return b
-}
-
-// source reads what follows on the connection.
-type source struct{ c *conn }
-
-func (s *source) Read(p []byte) (int, error) {
-	w := s.c.work
-	if w.r < w.w {
-		n := copy(p, w.in[w.r:w.w])
-		w.r += n
-		return n, nil
-	}
-	return s.c.pc.Read(p)
 }
 
 // Read implements io.Reader. The end of a body that has been cut off is
@@ -79,38 +62,16 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) read(p []byte) (n int, err error) {
-	switch {
-	case b.err != nil:
-		return 0, b.err
-	case len(p) == 0:
-		return 0, nil
-	case b.asks.CompareAndSwap(wished, granted):
+	if len(p) > 0 && b.asks.CompareAndSwap(wished, granted) {
 		if _, err := b.c.pc.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
 			return 0, err
 		}
 	}
-	if b.left > 0 {
-		p = p[:min(int64(len(p)), b.left)]
-	}
 	n, err = b.in.Read(p)
 	if b.left > 0 {
-		if b.left -= int64(n); b.left == 0 {
-			b.err = io.EOF
-			return n, nil
-		}
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-	}
-	if err != nil && n == 0 && !isTimeout(err) {
-		b.err = err
+		b.left -= int64(n)
 	}
 	return n, err
-}
-
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
 }
 
 // Close implements io.Closer: nothing is read any more.
@@ -128,7 +89,7 @@ func (b *body) short() bool {
 		return true // it is being read, by a handler that writes meanwhile
 	}
 	defer b.mu.Unlock()
-	return b.err == io.EOF || b.err == nil && b.sending() && b.left <= maxLeft
+	return b.in.Done() || b.sending() && b.left <= maxLeft
 }
 
 // sending reports whether the client sends the body, or has.
@@ -164,10 +125,10 @@ func (b *body) finish(want bool) bool {
 	b.lock()
 	defer b.mu.Unlock()
 	b.over = true
-	if b.err == io.EOF {
+	if b.in.Done() {
 		return true
 	}
-	if !want || b.err != nil || !b.sending() {
+	if !want || !b.sending() {
 		return false
 	}
 	b.c.pc.SetReadDeadline(time.Now().Add(leftTime))

@@ -126,6 +126,9 @@ func (c *conn) release() {
 	workspaces.Put(w)
 }
 
+// abandon leaves the workspace to the request: somebody may still have it.
+func (c *conn) abandon() { c.work = nil }
+
 // request reads one request and has it answered. false: this goroutine has
 // nothing to do with the connection any more.
 func (c *conn) request() bool {
@@ -160,7 +163,7 @@ func (c *conn) readHead() error {
 	w.head.Reset()
 	for {
 		if w.w > w.r {
-			n, err := w.head.Parse(w.in[w.r:w.w], c.s.opt.HeaderBytes)
+			n, err := wire.ParseHead(w.in[w.r:w.w], &w.head, c.s.opt.HeaderBytes)
 			if err != nil {
 				return err
 			}
@@ -304,7 +307,8 @@ func (c *conn) remoteAddr() string {
 // what becomes of the connection.
 func (c *conn) answer() bool {
 	ctx := &requestContext{c: c}
-	r := c.work.head.Request.WithContext(ctx)
+	c.work.head.SetContext(ctx)
+	r := &c.work.head.Request
 	r.RemoteAddr = c.remoteAddr()
 	b := c.body(r)
 	res := &c.work.res
@@ -319,7 +323,7 @@ func (c *conn) answer() bool {
 	c.current.Store(nil)
 	if res.hijacked {
 		ctx.cancel()
-		c.release()
+		c.abandon()
 		return false
 	}
 	if fine {
@@ -353,8 +357,12 @@ func (c *conn) after(res *response, b *body, fine bool) bool {
 		return true
 	}
 	e := ending{aborted: !fine, asked: !c.work.head.KeepAlive, unread: !whole}
-	res.end()
-	c.release()
+	if fine {
+		res.end()
+		c.release()
+	} else {
+		c.abandon()
+	}
 	c.leave(e)
 	return false
 }

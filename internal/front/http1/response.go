@@ -117,8 +117,8 @@ func (w *response) interim(status int) {
 	if status == http.StatusContinue && w.body != nil {
 		w.body.asks.CompareAndSwap(wished, granted)
 	}
-	b := wire.AppendStatusLine(w.out[:0], status)
-	b = wire.AppendFields(b, w.header, nil)
+	b := wire.AppendStatusLine(w.out[:0], 1, status)
+	b = wire.AppendHeader(b, w.header)
 	w.out = append(b, "\r\n"...)
 	w.send(w.out, false)
 }
@@ -145,21 +145,15 @@ func (w *response) takeHeader() {
 	}
 	_, typed := h["Content-Type"]
 	w.sniff = !typed && len(h["Content-Encoding"]) == 0 && !w.bodiless
-	w.fields = wire.AppendStatusLine(w.fields[:0], w.status)
-	w.fields = wire.AppendFields(w.fields, h, ownFields)
+	w.fields = wire.AppendStatusLine(w.fields[:0], 1, w.status)
+	w.fields = wire.AppendHeader(w.fields, h, ownFields...)
 	if len(h["Date"]) == 0 {
-		w.fields = w.c.s.date.append(w.fields, time.Now())
+		w.fields = wire.AppendDate(w.fields, time.Now())
 	}
 }
 
 // ownFields are the fields that the connection writes itself.
-func ownFields(name string) bool {
-	switch name {
-	case "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Keep-Alive":
-		return true
-	}
-	return false
-}
+var ownFields = []string{"Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Keep-Alive"}
 
 func first(v []string) string {
 	if len(v) == 0 {
@@ -182,14 +176,14 @@ func (w *response) frame(whole bool, body []byte) {
 		w.declared = w.taken
 	}
 	if w.sniff && len(body) > 0 {
-		w.fields = append(append(append(w.fields, "Content-Type: "...), http.DetectContentType(body)...), "\r\n"...)
+		w.fields = wire.AppendField(w.fields, "Content-Type", http.DetectContentType(body))
 	}
 	if w.c.lastRequest() || !w.bodyWillEnd() {
 		w.close = true
 	}
 	switch noLength := w.declared < 0 || w.status == http.StatusNoContent || w.status < 200; {
 	case !noLength:
-		w.fields = append(strconv.AppendInt(append(w.fields, "Content-Length: "...), w.declared, 10), "\r\n"...)
+		w.fields = wire.AppendLength(w.fields, w.declared)
 	case w.bodiless:
 	case w.untilEnd || !w.r.ProtoAtLeast(1, 1):
 		w.untilEnd, w.close = true, true
@@ -273,7 +267,7 @@ func (w *response) emit(p []byte, last bool) error {
 	}
 	n := len(w.pend) + len(p)
 	if w.chunked && n > 0 {
-		b = append(strconv.AppendInt(b, int64(n), 16), "\r\n"...)
+		b = wire.AppendChunkSize(b, int64(n))
 	}
 	b = append(b, w.pend...)
 	w.pend = w.pend[:0]
@@ -446,13 +440,13 @@ func (w *response) State(s scoreboard.ConnState) { w.c.move(s) }
 // refuse answers in place of the handler.
 func (w *response) refuse(c *conn, bad *wire.Error, withBody bool) {
 	text := fmt.Sprintf("%d %s\n", bad.Status, http.StatusText(bad.Status))
-	b := wire.AppendStatusLine(w.out[:0], bad.Status)
+	b := wire.AppendStatusLine(w.out[:0], 1, bad.Status)
 	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"...)
 	if bad.Status == http.StatusServiceUnavailable {
-		b = wire.AppendField(b, "Retry-After", strconv.Itoa(retryAfter))
+		b = append(b, "Retry-After: "...)
+		b = append(strconv.AppendInt(b, retryAfter, 10), "\r\n"...)
 	}
-	b = c.s.date.append(b, time.Now())
-	b = append(strconv.AppendInt(append(b, "Content-Length: "...), int64(len(text)), 10), "\r\n\r\n"...)
+	b = append(wire.AppendLength(wire.AppendDate(b, time.Now()), int64(len(text))), "\r\n"...)
 	if withBody {
 		b = append(b, text...)
 	}

@@ -45,7 +45,6 @@ type Options struct {
 type Server struct {
 	opt      Options
 	stopping atomic.Bool
-	date     dateCache
 
 	mu     sync.Mutex
 	conns  *conn // all that are open, a list
