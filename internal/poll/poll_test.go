@@ -70,6 +70,27 @@ func onBoth(t *testing.T, f func(t *testing.T, network string)) {
 	}
 }
 
+// A read of less than there is leaves the rest to the next, whatever the sizes.
+func TestReadSizes(t *testing.T) {
+	c, peer := pair(t, newSet(t), "tcp")
+	const total = 4 << 20
+	for _, size := range []int{1000, 64 << 10, 1 << 20} {
+		go peer.Write(make([]byte, total))
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		buf := make([]byte, size)
+		for got := 0; got < total; {
+			n, err := c.Read(buf[:min(size, total-got)])
+			if err != nil {
+				t.Fatalf("reads of %d: %v after %d bytes", size, err, got)
+			}
+			got += n
+			if got < total && got%3 == 0 {
+				time.Sleep(time.Millisecond) // so that more comes than is asked for
+			}
+		}
+	}
+}
+
 func TestEcho(t *testing.T) {
 	onBoth(t, func(t *testing.T, network string) {
 		c, peer := pair(t, newSet(t), network)

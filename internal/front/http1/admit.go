@@ -71,7 +71,7 @@ func (a *admission) init(log *slog.Logger) {
 // noteRefusal logs a refusal; err is its cause, if there is more to say.
 func (c *conn) noteRefusal(why refusal, err error) {
 	s := c.s
-	if !s.admission.lines[why].Admit(s.opt.Set.Recent()) {
+	if !s.admission.lines[why].Admit(time.Now()) {
 		return
 	}
 	args := []any{"client", c.remoteAddr()}
@@ -117,7 +117,7 @@ func (c *conn) sit(client net.Addr) bool {
 // refusedSoon has the connection refused when its request has begun.
 func (c *conn) refusedSoon() {
 	c.noteRefusal(c.why, nil)
-	c.limit = c.s.opt.Set.Now().Add(refusedWait)
+	c.limit = time.Now().Add(refusedWait)
 	c.pc.SetReadDeadline(c.limit)
 }
 

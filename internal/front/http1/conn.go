@@ -94,7 +94,7 @@ func (c *conn) hungup(broken bool) {
 // woken ends the parking: there is something to read, the client has gone, or
 // its time is over. It is the set's goroutine.
 func (c *conn) woken() {
-	if !c.pc.Readable() && (c.why == welcome || c.s.stopping.Load()) {
+	if !c.pc.Readable() && c.pc.Queued() == 0 && (c.why == welcome || c.s.stopping.Load()) {
 		c.close()
 		return
 	}

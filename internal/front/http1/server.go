@@ -105,7 +105,7 @@ func (s *Server) Take(l *Listener, fd int, remote net.Addr) {
 	c.state.Store(uint32(scoreboard.Reading))
 	s.opt.Place.Enter(scoreboard.Reading)
 	if s.opt.HeaderTimeout > 0 {
-		c.limit = s.opt.Set.Recent().Add(s.opt.HeaderTimeout)
+		c.limit = time.Now().Add(s.opt.HeaderTimeout)
 		pc.SetReadDeadline(c.limit)
 	}
 	if !s.enlist(c) || !c.admit(remote) {
