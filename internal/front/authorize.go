@@ -42,7 +42,9 @@ func (h *Handler) question(w *response, r *http.Request, u *url.URL, t Target) *
 		t.ScriptName, _ = cleaned(u.Path)
 		t.ScriptFilename, t.DocumentRoot = t.Root+t.File, t.Site.Root
 	}
-	return h.meta(w, r, t)
+	m := h.Meta(r, t)
+	m.HTTPS = w.https
+	return m
 }
 
 // joined are the variables of both; over beats env.

@@ -134,9 +134,20 @@ func (c *conn) linger(idle, total time.Duration, count *atomic.Int64) bool {
 		return false
 	}
 	c.move(scoreboard.Lingering)
-	c.drain = draining{idle: idle, until: time.Now().Add(total), count: count}
+	now := time.Now()
+	c.drain = draining{idle: idle, until: now.Add(total), count: count}
+	c.awaitEnd(now)
 	c.drained()
 	return true
+}
+
+// awaitEnd bounds the wait for more of what is thrown away.
+func (c *conn) awaitEnd(now time.Time) {
+	limit := now.Add(c.drain.idle)
+	if limit.After(c.drain.until) {
+		limit = c.drain.until
+	}
+	c.pc.SetReadDeadline(limit)
 }
 
 // drained throws away what is there and waits for more, until the client's end or
@@ -149,11 +160,9 @@ func (c *conn) drained() {
 			c.endLinger()
 			return
 		}
-		limit := now.Add(c.drain.idle)
-		if limit.After(c.drain.until) {
-			limit = c.drain.until
+		if n > 0 {
+			c.awaitEnd(now)
 		}
-		c.pc.SetReadDeadline(limit)
 		if c.pc.Park(c.drained) {
 			return
 		}
