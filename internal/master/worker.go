@@ -167,6 +167,7 @@ func (w *worker) start(s *setup) error {
 		Place:    place,
 		Seats:    memory.seats,
 		Slow:     w.slow,
+		Set:      set,
 	})
 	if err != nil {
 		return err
@@ -177,9 +178,7 @@ func (w *worker) start(s *setup) error {
 	}
 	go countGoroutines(place)
 	go procs.Adapt(nil)
-	o := asm.Front
-	o.Set = w.set
-	w.front = http1.New(o)
+	w.front = http1.New(asm.Front)
 	for i, f := range files[fileListener] {
 		if err := w.accept(f, asm.ProxyFrom[i]); err != nil {
 			return err
