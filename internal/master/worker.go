@@ -58,6 +58,7 @@ type worker struct {
 	log   *slog.Logger
 	front *http1.Server
 	keep  []*os.File
+	freed calls
 	set   *poll.Set
 	asm   *assemble.Worker
 
@@ -178,7 +179,9 @@ func (w *worker) start(s *setup) error {
 	}
 	go countGoroutines(place)
 	go procs.Adapt(nil)
-	w.front = http1.New(asm.Front)
+	o := asm.Front
+	o.Freed = w.freed.call
+	w.front = http1.New(o)
 	for i, f := range files[fileListener] {
 		if err := w.accept(f, asm.ProxyFrom[i]); err != nil {
 			return err
@@ -196,6 +199,27 @@ func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
 	return w.scripts.With(assemble.ScriptOptions(a, nil))
 }
 
+// calls are called when there is room for connections again.
+type calls struct {
+	mu  sync.Mutex
+	all []func()
+}
+
+func (c *calls) add(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, f)
+}
+
+func (c *calls) call() {
+	c.mu.Lock()
+	all := c.all
+	c.mu.Unlock()
+	for _, f := range all {
+		f()
+	}
+}
+
 func (w *worker) accept(f *os.File, proxyFrom *peer.Networks) error {
 	fd := int(f.Fd())
 	unix.SetNonblock(fd, true)
@@ -206,15 +230,19 @@ func (w *worker) accept(f *os.File, proxyFrom *peer.Networks) error {
 	_, isUnix := sa.(*unix.SockaddrUnix)
 	l := &http1.Listener{TCP: !isUnix, ProxyFrom: proxyFrom}
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	_, err = w.set.Watch(fd, unix.EPOLLIN, func() {
-		for range 16 {
+	accept := func() {
+		for w.front.Room() > 0 {
 			c, sa, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			if err != nil {
 				return
 			}
 			w.front.Take(l, c, poll.Addr(sa))
 		}
-	})
+	}
+	// Nobody is told again of those who wait for room: they are looked for when
+	// there is some.
+	w.freed.add(accept)
+	_, err = w.set.Watch(fd, unix.EPOLLIN|unix.EPOLLET, accept)
 	w.keep = append(w.keep, f)
 	return err
 }
