@@ -39,16 +39,16 @@ func sureness(sure float64) string {
 func percent(v float64) string {
 	switch {
 	case v > 0 && v < 0.001:
-		return "less than 0.1 %"
+		return "less than 0.1%"
 	case v > 0.999 && v < 1:
-		return "more than 99.9 %"
+		return "more than 99.9%"
 	case v > 0 && v < 0.01, v > 0.99 && v < 1:
-		return fmt.Sprintf("%.1f %%", 100*v)
+		return fmt.Sprintf("%.1f%%", 100*v)
 	}
-	return fmt.Sprintf("%.0f %%", 100*v)
+	return fmt.Sprintf("%.0f%%", 100*v)
 }
 
-func signed(v float64) string { return fmt.Sprintf("%+.1f %%", 100*v) }
+func signed(v float64) string { return fmt.Sprintf("%+.1f%%", 100*v) }
 
 // advise fills in the advice of a study.
 func (st *Study) advise() {
@@ -147,9 +147,9 @@ func (st *Study) compare(a *Advice, fit []*Outcome) {
 	name := func(i int) string { return fit[i].name() }
 	if best == 0 {
 		a.Sure = 1 - t.chance(0, next, 1)
-		a.Verdict = fmt.Sprintf("Keep %s: nothing was faster.", name(0))
-		a.Reasons = append(a.Reasons, fmt.Sprintf("The next, %s, is at %s (in 95 of 100 runs %s): %s sure, %s, that it is not the better one.",
-			name(next), signed(t.lead(next, 0)), t.words(next, 0), percent(a.Sure), sureness(a.Sure)))
+		a.Verdict = fmt.Sprintf("Keep %s: nothing was faster; %s (%s).", name(0), sureness(a.Sure), percent(a.Sure))
+		a.Reasons = append(a.Reasons, fmt.Sprintf("The next, %s, is at %s (in 95 of 100 runs %s). Noise alone would leave it as far behind in %s of runs.",
+			name(next), signed(t.lead(next, 0)), t.words(next, 0), percent(1-a.Sure)))
 		return
 	}
 	others := len(fit) - 1
@@ -157,18 +157,18 @@ func (st *Study) compare(a *Advice, fit []*Outcome) {
 	seen := fmt.Sprintf("The fastest, %s, was at %s against %s (in 95 of 100 runs %s)", name(best), signed(t.lead(best, 0)), name(0), t.words(best, 0))
 	switch {
 	case a.Sure < enough:
-		a.Verdict = fmt.Sprintf("Keep %s: the differences are within the noise.", name(0))
-		a.Reasons = append(a.Reasons, fmt.Sprintf("%s; noise alone would show such a lead in %s of runs, so it is %s sure, which is not enough (%s). A longer --duration sees more.",
-			seen, percent(1-a.Sure), percent(a.Sure), percent(enough)))
+		a.Verdict = fmt.Sprintf("Keep %s: nothing is surely faster; %s (%s, and %s is wanted).", name(0), sureness(a.Sure), percent(a.Sure), percent(enough))
+		a.Reasons = append(a.Reasons, fmt.Sprintf("%s; noise alone would show such a lead in %s of runs. A longer --duration sees more.",
+			seen, percent(1-a.Sure)))
 		return
 	case t.lead(best, 0) < worthwhile:
-		a.Verdict = fmt.Sprintf("Keep %s: what others are faster by is not worth it.", name(0))
-		a.Reasons = append(a.Reasons, fmt.Sprintf("%s: %s, but less than %s.", seen, sureness(a.Sure), percent(worthwhile)))
+		a.Verdict = fmt.Sprintf("Keep %s: what is faster is so by less than %s; %s (%s).", name(0), percent(worthwhile), sureness(a.Sure), percent(a.Sure))
+		a.Reasons = append(a.Reasons, seen+".")
 		return
 	}
 	pick := st.simplest(t, best, others)
 	a.Setting, a.Sure = fit[pick].Setting, 1-t.chance(pick, 0, others)
-	a.Verdict = fmt.Sprintf("Take %s: %s faster than %s, %s.", name(pick), signed(t.lead(pick, 0)), name(0), sureness(a.Sure))
+	a.Verdict = fmt.Sprintf("Take %s: %.1f%% faster than %s; %s (%s).", name(pick), 100*t.lead(pick, 0), name(0), sureness(a.Sure), percent(a.Sure))
 	a.Reasons = append(a.Reasons, fmt.Sprintf("In 95 of 100 runs it is %s; noise alone would show such a lead in %s of runs.", t.words(pick, 0), percent(1-a.Sure)))
 	if pick != best {
 		a.Reasons = append(a.Reasons, fmt.Sprintf("%s was at %s against it, which noise or less than %s explains: the simpler one is taken.",

@@ -42,7 +42,7 @@ var (
 	faint  = color.RGBA{1, 0, 1, 255}
 	band   = color.RGBA{1, 0, 2, 255}
 	tones  = []color.Color{color.RGBA{1, 0, 3, 255}, color.RGBA{1, 0, 4, 255}, color.RGBA{1, 0, 5, 255}}
-	glyphs = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.TriangleGlyph{}}
+	glyphs = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}}
 	marks  = []string{"●", "■", "▲"} // the glyphs, for the legend
 )
 
@@ -100,9 +100,9 @@ func (f *figure) axes(p *plot.Plot) {
 		}
 	}
 	low, high := f.bounds()
-	p.X.Min, p.X.Max = low, high
+	p.X.Min, p.X.Max, p.X.Tick.Marker = low, high, plot.TickerFunc(even)
 	if f.log {
-		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
+		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
 	}
 	p.Y.Min, p.Y.Max = -0.6, float64(len(f.rows))-0.4
 	p.Y.LineStyle.Width, p.Y.Tick.Length = 0, 0
@@ -202,16 +202,34 @@ type legendEntry struct {
 	Mark, Name string
 }
 
-// decades are the ticks of a logarithmic scale: 1, 2 and 5 of each decade.
-type decades struct{}
+// even are the ticks of a linear scale: about five, at multiples of 1, 2 or 5.
+func even(low, high float64) (list []plot.Tick) {
+	step := math.Pow(10, math.Floor(math.Log10((high-low)/5)))
+	for _, m := range []float64{10, 5, 2, 1} {
+		if (high-low)/(m*step) >= 4 {
+			step *= m
+			break
+		}
+	}
+	for i := math.Ceil(low / step); i*step <= high; i++ {
+		list = append(list, tick(i*step))
+	}
+	return list
+}
 
-func (decades) Ticks(low, high float64) (list []plot.Tick) {
+// decades are the ticks of a logarithmic scale: 1, 2 and 5 of each decade.
+func decades(low, high float64) (list []plot.Tick) {
 	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
 		for _, m := range []float64{1, 2, 5} {
 			if v := m * math.Pow(10, e); v >= low && v <= high {
-				list = append(list, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 4, 64)})
+				list = append(list, tick(v))
 			}
 		}
 	}
 	return list
+}
+
+func tick(v float64) plot.Tick {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64) // 0.30000000000000004
+	return plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)}
 }

@@ -53,7 +53,7 @@ func (rep *Report) Page(out io.Writer) error {
 			if err != nil {
 				return fmt.Errorf("draw %s: %w", d.title, err)
 			}
-			p.Figures = append(p.Figures, pageFigure{d.title + ", " + d.unit, f.legend(), svg})
+			p.Figures = append(p.Figures, pageFigure{d.title, f.legend(), svg})
 		}
 		for load, l := range st.Loads {
 			if lines := st.table(load); len(lines) > 1 {

@@ -20,8 +20,9 @@ type Options struct {
 	Version    string
 	// Duration is how long each load is put on each setting, in all rounds together.
 	Duration time.Duration
-	// Workers is how many workers there are at most; 0: one for each CPU, but no
-	// more than MaxWorkers.
+	// Workers is how many workers there are at most; 0: one for each CPU that this
+	// process may use (a container may have less than the machine), but no more
+	// than MaxWorkers.
 	Workers int
 	// Only says which settings are tried; nil: all.
 	Only func(Setting) bool
@@ -59,7 +60,7 @@ type run struct {
 // context does. Nothing is left when it returns: no process, no file.
 func Run(ctx context.Context, o Options) (rep *Report, err error) {
 	if o.Workers == 0 {
-		o.Workers = min(runtime.NumCPU(), MaxWorkers)
+		o.Workers = min(runtime.GOMAXPROCS(0), MaxWorkers)
 	}
 	r := &run{Options: o, rounds: Rounds(o.Duration), env: environment()}
 	if r.dir, err = os.MkdirTemp("", "sluice-tune-"); err != nil {

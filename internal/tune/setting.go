@@ -90,6 +90,6 @@ type study struct {
 }
 
 var studies = []study{
-	{"accept modes", acceptSettings, []Load{Connect, Keepalive}},
-	{"lingering close", lingerSettings, []Load{Connect, Keepalive, Early}},
+	{"Accept modes", acceptSettings, []Load{Connect, Keepalive}},
+	{"Lingering close", lingerSettings, []Load{Connect, Keepalive, Early}},
 }

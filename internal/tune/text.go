@@ -123,7 +123,8 @@ func (rep *Report) Print(out io.Writer) error {
 		}
 	}
 	for _, st := range rep.Studies {
-		fmt.Fprintf(&b, "\n%s: %s\n", st.Title, st.Advice.Verdict)
+		fmt.Fprintf(&b, "\n%s\n", st.Title)
+		wrap(&b, st.Advice.Verdict)
 		for _, r := range st.Advice.Reasons {
 			wrap(&b, r)
 		}
