@@ -42,57 +42,52 @@ func newClient(o Order, limit time.Time) *client {
 	return c
 }
 
-// connect asks each time on a new connection, which the server closes.
-func (c *client) connect(end time.Time) {
-	for time.Now().Before(end) {
-		begin := time.Now()
-		conn := c.dial()
-		if conn == nil {
-			continue
-		}
-		if c.ask(conn, begin) {
-			io.Copy(io.Discard, conn)
-		}
-		conn.Close()
+// connect asks on a new connection, which the server closes.
+func (c *client) connect(time.Time) {
+	begin := time.Now()
+	conn := c.dial()
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	if c.ask(conn, begin) {
+		io.Copy(io.Discard, conn)
 	}
 }
 
-// keepalive asks again and again on one connection, and on a new one if that
-// breaks.
+// keepalive asks again and again on one connection, until it breaks.
 func (c *client) keepalive(end time.Time) {
-	for time.Now().Before(end) {
-		conn := c.dial()
-		if conn == nil {
-			continue
-		}
-		for time.Now().Before(end) && c.ask(conn, time.Now()) {
-		}
-		conn.Close()
+	conn := c.dial()
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	for c.ask(conn, time.Now()) && time.Now().Before(end) {
 	}
 }
 
 // early uploads, and looks for an answer when all has been sent, as simple
 // clients do: one that is cut off while it sends never sees the answer.
-func (c *client) early(end time.Time) {
-	piece := make([]byte, 256<<10)
-	for time.Now().Before(end) {
-		begin := time.Now()
-		conn := c.dial()
-		if conn == nil {
-			continue
-		}
-		_, err := conn.Write(c.request)
-		for sent := 0; sent < upload && err == nil; sent += len(piece) {
-			_, err = conn.Write(piece)
-		}
-		var status int
-		if err == nil {
-			status, err = c.read()
-		}
-		c.note(begin, status >= 400, err)
-		conn.Close()
+func (c *client) early(time.Time) {
+	begin := time.Now()
+	conn := c.dial()
+	if conn == nil {
+		return
 	}
+	defer conn.Close()
+	_, err := conn.Write(c.request)
+	for sent := 0; sent < upload && err == nil; sent += len(piece) {
+		_, err = conn.Write(piece)
+	}
+	var status int
+	if err == nil {
+		status, err = c.read()
+	}
+	c.note(begin, status >= 400, err)
 }
+
+// piece is what an upload consists of.
+var piece = make([]byte, 256<<10)
 
 // retryWait is how long a client waits that got no connection.
 const retryWait = 5 * time.Millisecond

@@ -28,7 +28,7 @@ const upload = 8 << 20
 var loadKinds = [loads]struct {
 	name, title string
 	clients     int
-	client      func(*client, time.Time)
+	visit       func(c *client, end time.Time) // one connection
 }{
 	Connect:   {"connect", "a connection for each request", 32, (*client).connect},
 	Keepalive: {"keep-alive", "kept connections", 32, (*client).keepalive},
@@ -91,8 +91,8 @@ func Generate(in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(generate(o))
 }
 
-// generate has the clients work for the duration. Each finishes its last request,
-// for which it has answerWait.
+// generate has the clients work for the duration. Each asks once at least, and
+// finishes its last request, for which it has answerWait.
 func generate(o Order) Result {
 	kind := loadKinds[o.Load]
 	begin := time.Now()
@@ -102,7 +102,8 @@ func generate(o Order) Result {
 	for i := range clients {
 		clients[i] = newClient(o, end.Add(answerWait))
 		go func() {
-			kind.client(clients[i], end)
+			for kind.visit(clients[i], end); time.Now().Before(end); kind.visit(clients[i], end) {
+			}
 			done <- struct{}{}
 		}()
 	}

@@ -71,14 +71,14 @@ func (t *trial) chance(a, b, of int) float64 {
 	if len(t.noise) == 0 {
 		return 1
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
+	draw := t.drawer(1)
 	hits := 1
 	for range simulations {
 		best := math.Inf(-1)
 		for range of {
-			best = max(best, t.draw(rng))
+			best = max(best, draw())
 		}
-		if best-t.draw(rng) >= lead {
+		if best-draw() >= lead {
 			hits++
 		}
 	}
@@ -91,10 +91,10 @@ func (t *trial) margin() float64 {
 	if len(t.noise) == 0 {
 		return math.Inf(1)
 	}
-	rng := rand.New(rand.NewPCG(3, 4))
+	draw := t.drawer(2)
 	list := make([]float64, simulations)
 	for i := range list {
-		list[i] = math.Abs(t.draw(rng) - t.draw(rng))
+		list[i] = math.Abs(draw() - draw())
 	}
 	return samples.Quantile(list, 0.95)
 }
@@ -105,14 +105,17 @@ func (t *trial) interval(a, b int) (low, high float64) {
 	return math.Expm1(d - m), math.Expm1(d + m)
 }
 
-// draw is a median of rounds of nothing but noise.
-func (t *trial) draw(rng *rand.Rand) float64 {
+// drawer returns medians of rounds of nothing but noise, one at each call.
+func (t *trial) drawer(seed uint64) func() float64 {
+	rng := rand.New(rand.NewPCG(seed, 0))
 	list := make([]float64, t.rounds)
-	for i := range list {
-		list[i] = t.noise[rng.IntN(len(t.noise))]
+	return func() float64 {
+		for i := range list {
+			list[i] = t.noise[rng.IntN(len(t.noise))]
+		}
+		slices.Sort(list)
+		return (list[(t.rounds-1)/2] + list[t.rounds/2]) / 2
 	}
-	slices.Sort(list)
-	return (list[(t.rounds-1)/2] + list[t.rounds/2]) / 2
 }
 
 // share is a part of a number of tries.
