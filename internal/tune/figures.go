@@ -40,7 +40,7 @@ var drawings = [][]drawing{
 		{"Latency, kept connections", "ms", true, latencies(Keepalive), nil},
 		{"CPU of the server for a request", "µs", false, bothLoads(cost), nil},
 		{"How uneven the workers' shares are", "standard deviation / mean", false, bothLoads(unevenly), shared},
-		{"Wake-ups that found no connection", "for each connection", false, []line{{Connect.String(), Connect, each(empty)}}, nil},
+		{"Wake-ups that found no connection", "for each connection", false, []line{{Connect.String(), Connect, each(empty)}}, shared},
 	},
 	{
 		{"Early answers that arrived whole", "part of all, with the interval that holds it in 95 of 100 runs", false, []line{{Early.String(), Early,

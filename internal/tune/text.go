@@ -36,7 +36,7 @@ var columns = []column{
 			}
 			return fmt.Sprintf("%.0f%%", 100*o.over(load, unevenly).Median)
 		}},
-	{"empty", "wake-ups of a worker that found no connection, for each connection", only(Connect), number(2, empty)},
+	{"empty", "wake-ups of a worker that found no connection, for each connection", only(Connect), number(3, empty)},
 	{"linger ms", "how long a connection lingered", only(Connect, Early), number(2, linger)},
 	{"whole", "part of the requests that got a whole answer", only(Early), func(o *Outcome, load int) string {
 		return fmt.Sprintf("%.1f%%", 100*o.whole(load).part())
