@@ -347,6 +347,45 @@ func TestParkStress(t *testing.T) {
 	}
 }
 
+// Without deadlines nothing but its event wakes a Read: messages of all sizes, in
+// pieces, into buffers of all sizes, are all read.
+func TestNoWakeIsLost(t *testing.T) {
+	s := newSet(t)
+	var all sync.WaitGroup
+	stop := time.Now().Add(2 * time.Second)
+	for i := range 32 {
+		c, peer := pair(t, s, []string{"tcp", "unix"}[i%2])
+		go func() {
+			b := make([]byte, 1+rand.IntN(300))
+			for {
+				n, err := c.Read(b)
+				if err != nil {
+					return
+				}
+				c.Write(b[:n])
+			}
+		}()
+		all.Go(func() {
+			peer.SetDeadline(stop.Add(20 * time.Second))
+			out, in := make([]byte, 1000), make([]byte, 1000)
+			for time.Now().Before(stop) {
+				n := 1 + rand.IntN(len(out))
+				cut := rand.IntN(n)
+				peer.Write(out[:cut])
+				if rand.IntN(3) == 0 {
+					time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
+				}
+				peer.Write(out[cut:n])
+				if _, err := io.ReadFull(peer, in[:n]); err != nil {
+					t.Errorf("of %d bytes in two: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestWatch(t *testing.T) {
 	s := newSet(t)
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
