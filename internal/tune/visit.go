@@ -55,9 +55,10 @@ func per(v float64, n uint64) float64 {
 	return v / float64(n)
 }
 
-// warmShare is the part of a load's time that it runs before it is measured, with
-// the first load only: the server touches its memory, and its caches fill.
-const warmShare = 0.1
+// warmTime is how long a server is under its first load before anything is
+// measured: it touches its memory, and its caches fill. It is a tenth of the load's
+// time if that is less.
+const warmTime = 100 * time.Millisecond
 
 // visit starts a server with the setting, puts it under each of the loads for the
 // duration, and stops it. The error is why the setting does not work here, or the
@@ -68,10 +69,7 @@ func (r *run) visit(ctx context.Context, s Setting, under []Load, d time.Duratio
 		return nil, err
 	}
 	defer srv.stop()
-	warm := time.Duration(warmShare * float64(d))
-	if _, err := r.generate(ctx, Order{Address: srv.address, Path: path, Load: under[0], Duration: warm}); err != nil {
-		return nil, err
-	}
+	generate(Order{Address: srv.address, Path: path, Load: under[0], Duration: min(d/10, warmTime)})
 	var list []Sample
 	for _, l := range under {
 		smp, err := r.measure(ctx, srv, Order{Address: srv.address, Path: path, Load: l, Duration: d})
