@@ -121,7 +121,7 @@ func (t *trial) drawer(seed uint64) func() float64 {
 // share is a part of a number of tries.
 type share struct{ hits, tries int64 }
 
-func (s share) part() float64 { return per(float64(s.hits), uint64(s.tries)) }
+func (s share) part() float64 { return per(float64(s.hits), float64(s.tries)) }
 
 // interval is where the true part is, in 95 of 100 cases (Wilson's).
 func (s share) interval() (low, high float64) {

@@ -3,6 +3,7 @@ package tune
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,7 +22,7 @@ var columns = []column{
 	{"req/s", "whole answers a second", nil, number(0, rate)},
 	{"±", "half of the distance between the least and the most of the rounds", nil, func(o *Outcome, load int) string {
 		v := o.over(load, rate)
-		return fmt.Sprintf("%.0f%%", 100*divide((v.Most-v.Least)/2, v.Median))
+		return fmt.Sprintf("%.0f%%", 100*per((v.Most-v.Least)/2, v.Median))
 	}},
 	{"mean ms", "latency, to the end of the answer", nil, answered(number(2, mean))},
 	{"p99 ms", "99th percentile of the latency", nil, answered(number(1, late))},
@@ -47,14 +48,7 @@ var columns = []column{
 func notEarly(l Load) bool { return l != Early }
 
 func only(list ...Load) func(Load) bool {
-	return func(l Load) bool {
-		for _, x := range list {
-			if x == l {
-				return true
-			}
-		}
-		return false
-	}
+	return func(l Load) bool { return slices.Contains(list, l) }
 }
 
 // number is the median of the rounds.
@@ -70,13 +64,6 @@ func answered(text func(*Outcome, int) string) func(*Outcome, int) string {
 		}
 		return text(o, load)
 	}
-}
-
-func divide(a, b float64) float64 {
-	if b == 0 {
-		return 0
-	}
-	return a / b
 }
 
 // table is a load of a study: the head, then a line for each setting that works.

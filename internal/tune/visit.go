@@ -34,25 +34,28 @@ type Sample struct {
 func (s *Sample) rate() float64 { return float64(s.Answers) / s.Elapsed.Seconds() }
 
 // cost is the server's CPU for a request, in microseconds.
-func (s *Sample) cost() float64 { return per(float64(s.CPU)/float64(time.Microsecond), s.Served) }
+func (s *Sample) cost() float64 {
+	return per(float64(s.CPU)/float64(time.Microsecond), float64(s.Served))
+}
 
 // empty is how many wake-ups found nothing, for each connection.
-func (s *Sample) empty() float64 { return per(float64(s.Empty), s.Accepts) }
+func (s *Sample) empty() float64 { return per(float64(s.Empty), float64(s.Accepts)) }
 
 // linger is how long a connection lingered, in milliseconds: by Little's law
 // how many do, on average, divided by how many come in a millisecond.
 func (s *Sample) linger() float64 {
-	return per(s.Lingering*s.Elapsed.Seconds()*1000, uint64(s.Answers+s.failed()))
+	return per(s.Lingering*s.Elapsed.Seconds()*1000, float64(s.Answers+s.failed()))
 }
 
 // whole is the part of the requests that got a whole answer.
-func (s *Sample) whole() float64 { return per(float64(s.Answers), uint64(s.Answers+s.failed())) }
+func (s *Sample) whole() float64 { return per(float64(s.Answers), float64(s.Answers+s.failed())) }
 
-func per(v float64, n uint64) float64 {
+// per is v for each of n; 0 where there is none.
+func per(v, n float64) float64 {
 	if n == 0 {
 		return 0
 	}
-	return v / float64(n)
+	return v / n
 }
 
 // warmTime is how long a server is under its first load before anything is
