@@ -36,7 +36,7 @@ type conn struct {
 	limit  time.Time // by which what is being read must be here; zero: none
 	served int       // requests
 	work   *workspace
-	drain  draining
+	drain  time.Time // until when it lingers
 }
 
 // stateClosed is the state of a connection that is not on the scoreboard.
@@ -331,6 +331,11 @@ func (c *conn) handle(res *response, r *http.Request) (fine bool) {
 				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
+	if r.RequestURI == "*" {
+		// It asks about the server as a whole (RFC 9110 section 9.3.7), and no
+		// handler has a place for it.
+		return true
+	}
 	c.s.opt.Handler.ServeHTTP(res, r)
 	return true
 }
@@ -338,6 +343,9 @@ func (c *conn) handle(res *response, r *http.Request) (fine bool) {
 // after decides what becomes of the connection behind an answer: true is
 // another request.
 func (c *conn) after(res *response, b *body, fine bool) bool {
+	if res.limited {
+		res.SetWriteDeadline(time.Time{})
+	}
 	whole := b == nil || b.finish(fine && !res.close)
 	if fine && !res.close && whole {
 		res.end()

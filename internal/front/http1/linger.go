@@ -98,11 +98,6 @@ func (l *lingering) init(s *Server) {
 	l.kernel = make(chan struct{}, kernelCloses)
 }
 
-// draining is the state of a lingering connection.
-type draining struct {
-	until time.Time
-}
-
 // leave ends a connection in its mode. Nobody serves it any more.
 func (c *conn) leave(e ending) {
 	o := &c.s.opt.Linger
@@ -124,9 +119,20 @@ func (c *conn) linger() bool {
 		return false
 	}
 	c.move(scoreboard.Lingering)
-	c.drain.until = time.Now().Add(c.s.opt.Linger.Total)
+	now := time.Now()
+	c.drain = now.Add(c.s.opt.Linger.Total)
+	c.awaitEnd(now)
 	c.drained()
 	return true
+}
+
+// awaitEnd bounds the wait for more of what is thrown away.
+func (c *conn) awaitEnd(now time.Time) {
+	limit := now.Add(c.s.opt.Linger.Idle)
+	if limit.After(c.drain) {
+		limit = c.drain
+	}
+	c.pc.SetReadDeadline(limit)
 }
 
 // drained throws away what is there and waits for more, until the client's end or
@@ -135,15 +141,13 @@ func (c *conn) drained() {
 	for range drainTurns {
 		n, done := c.pc.Discard()
 		now := time.Now()
-		if done || !now.Before(c.drain.until) || n == 0 && c.pc.Expired() {
+		if done || !now.Before(c.drain) || n == 0 && c.pc.Expired() {
 			c.endLinger()
 			return
 		}
-		limit := now.Add(c.s.opt.Linger.Idle)
-		if limit.After(c.drain.until) {
-			limit = c.drain.until
+		if n > 0 {
+			c.awaitEnd(now)
 		}
-		c.pc.SetReadDeadline(limit)
 		if c.pc.Park(c.drained) {
 			return
 		}
