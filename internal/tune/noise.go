@@ -21,11 +21,12 @@ type trial struct {
 	effects []float64 // natural logarithms, of each setting
 	noise   []float64
 	rounds  int
+	tries   int // of noise
 }
 
 // newTrial takes scores, more than 0, by setting and round.
 func newTrial(scores [][]float64) *trial {
-	t := &trial{rounds: len(scores[0])}
+	t := &trial{rounds: len(scores[0]), tries: simulations}
 	logs := make([][]float64, len(scores))
 	for i, s := range scores {
 		for _, v := range s {
@@ -73,7 +74,7 @@ func (t *trial) chance(a, b, of int) float64 {
 	}
 	draw := t.drawer(1)
 	hits := 1
-	for range simulations {
+	for range t.tries {
 		best := math.Inf(-1)
 		for range of {
 			best = max(best, draw())
@@ -82,7 +83,7 @@ func (t *trial) chance(a, b, of int) float64 {
 			hits++
 		}
 	}
-	return float64(hits) / (simulations + 1)
+	return float64(hits) / float64(t.tries+1)
 }
 
 // margin is what a lead is to be widened by on each side, as a logarithm, to hold
@@ -92,7 +93,7 @@ func (t *trial) margin() float64 {
 		return math.Inf(1)
 	}
 	draw := t.drawer(2)
-	list := make([]float64, simulations)
+	list := make([]float64, t.tries)
 	for i := range list {
 		list[i] = math.Abs(draw() - draw())
 	}

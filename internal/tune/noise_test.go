@@ -54,6 +54,7 @@ func TestChanceOfNothing(t *testing.T) {
 				truth[i] = 1
 			}
 			tr := newTrial(noisy(rng, truth, c.rounds, 0.05))
+			tr.tries = 500
 			best, _ := ranking(tr.effects)
 			if best != 0 && 1-tr.chance(best, 0, c.settings-1) >= enough {
 				wrong++
@@ -78,6 +79,7 @@ func TestChanceOfSomething(t *testing.T) {
 	for range runs {
 		truth := []float64{1, 1, 1, 1.15, 1, 0.5, 1, 1}
 		tr := newTrial(noisy(rng, truth, 5, 0.05))
+		tr.tries = 500
 		if best, _ := ranking(tr.effects); best == 3 && 1-tr.chance(3, 0, len(truth)-1) >= enough {
 			seen++
 		}
