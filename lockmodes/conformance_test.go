@@ -134,7 +134,7 @@ func TestStop(t *testing.T) {
 		stopped.say("wait")
 		exits.say("wait")
 		want := "stopped"
-		if r.o.Mode == lockmodes.Flock || r.o.Mode == lockmodes.Fcntl {
+		if !r.o.Mode.Interruptible() {
 			want = "waits on"
 		}
 		for _, c := range []*child{stopped, exits} {

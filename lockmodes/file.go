@@ -10,14 +10,13 @@ import (
 type fileLock struct {
 	file    *os.File
 	raw     syscall.RawConn
-	fd      int
 	stopped atomic.Bool
 
-	// The three operations.
-	try, wait, free func(fd int) error
+	// The three operations, and what the first two brought. They are called through
+	// raw, so that the descriptor does not become another file's meanwhile.
+	try, wait, free func(fd uintptr)
 
-	waited error // of block
-	block  func(fd uintptr)
+	err error
 }
 
 func newFileLock(f *os.File, try, wait, free func(fd int) error) (*fileLock, error) {
@@ -25,24 +24,23 @@ func newFileLock(f *os.File, try, wait, free func(fd int) error) (*fileLock, err
 	if err != nil {
 		return nil, err
 	}
-	l := &fileLock{file: f, raw: raw, try: try, wait: wait, free: free}
-	if err := raw.Control(func(fd uintptr) { l.fd = int(fd) }); err != nil {
-		return nil, err
-	}
-	l.block = func(fd uintptr) {
-		l.waited = l.wait(int(fd))
-		if l.waited == nil && l.stopped.Load() {
-			l.free(int(fd))
-			l.waited = ErrStopped
+	l := &fileLock{file: f, raw: raw}
+	l.try = func(fd uintptr) { l.err = try(int(fd)) }
+	l.wait = func(fd uintptr) {
+		l.err = wait(int(fd))
+		if l.err == nil && l.stopped.Load() {
+			free(int(fd))
+			l.err = ErrStopped
 		}
 	}
+	l.free = func(fd uintptr) { free(int(fd)) }
 	return l, nil
 }
 
-func (l *fileLock) TryLock() bool { return !l.stopped.Load() && l.try(l.fd) == nil }
+func (l *fileLock) TryLock() bool {
+	return !l.stopped.Load() && l.raw.Control(l.try) == nil && l.err == nil
+}
 
-// Lock holds on to the descriptor while it waits: Close may come meanwhile, and
-// its number may become another file's.
 func (l *fileLock) Lock() error {
 	if l.stopped.Load() {
 		return ErrStopped
@@ -50,13 +48,13 @@ func (l *fileLock) Lock() error {
 	if l.TryLock() {
 		return nil
 	}
-	if err := l.raw.Control(l.block); err != nil {
-		return ErrStopped // closed
+	if l.raw.Control(l.wait) != nil {
+		return ErrStopped // it is closed
 	}
-	return l.waited
+	return l.err
 }
 
-func (l *fileLock) Unlock() { l.free(l.fd) }
+func (l *fileLock) Unlock() { l.raw.Control(l.free) }
 func (l *fileLock) Stop()   { l.stopped.Store(true) }
 
 // Close frees the lock, with the last descriptor of it.

@@ -53,6 +53,9 @@ func (m Mode) String() string {
 // Locks reports whether the mode has a lock.
 func (m Mode) Locks() bool { return m < Modes && modes[m].share != nothing }
 
+// Interruptible reports whether Stop ends a wait for the lock.
+func (m Mode) Interruptible() bool { return m != Flock && m != Fcntl }
+
 // Names are the names of all modes.
 func Names() []string {
 	var all []string
