@@ -13,6 +13,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/exchange"
 	"sluice/internal/front"
+	"sluice/internal/front/http1"
 	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
@@ -34,7 +35,7 @@ type Inputs struct {
 
 // Worker is a configuration in the form that serves requests.
 type Worker struct {
-	Front   front.Options
+	Front   http1.Options // but for its Set
 	Handler *front.Handler
 	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
 }
@@ -58,24 +59,25 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
-		Sites:             front.NewSites(sites),
-		Software:          "sluice/" + in.Version,
-		Log:               in.Log,
-		KeepaliveRequests: c.Limits.KeepaliveRequests,
+		Sites:    front.NewSites(sites),
+		Software: "sluice/" + in.Version,
+		Log:      in.Log,
 	}
 	w.Handler.Tracking = tracking(c, in)
 	if in.Access != nil {
 		w.Handler.Access = &front.AccessLog{Out: in.Access, Format: formats[c.Log.Format]}
 	}
-	w.Front = front.Options{
-		Handler:       http.Handler(w.Handler),
-		Log:           in.Log,
-		Connections:   c.Limits.Connections,
-		HeaderBytes:   int(c.Limits.HeaderBytes),
-		HeaderTimeout: c.Limits.HeaderTimeout,
-		KeepaliveIdle: c.Limits.KeepaliveIdle,
-		SendTimeout:   c.Limits.SendTimeout,
-		Place:         in.Place,
+	w.Front = http1.Options{
+		Handler:           http.Handler(w.Handler),
+		Log:               in.Log,
+		Connections:       c.Limits.Connections,
+		HeaderBytes:       int(c.Limits.HeaderBytes),
+		HeaderTimeout:     c.Limits.HeaderTimeout,
+		KeepaliveIdle:     c.Limits.KeepaliveIdle,
+		KeepaliveRequests: c.Limits.KeepaliveRequests,
+		SendTimeout:       c.Limits.SendTimeout,
+		Place:             in.Place,
+		Linger:            linger(c),
 	}
 	return w, nil
 }
@@ -90,6 +92,12 @@ func tracking(c *config.Config, in Inputs) *front.Tracking {
 		return nil
 	}
 	return t
+}
+
+// linger is how connections end.
+func linger(c *config.Config) http1.Linger {
+	mode, _ := http1.ParseLingerMode(c.Linger.Mode)
+	return http1.Linger{Mode: mode, Idle: c.Linger.Idle, Total: c.Linger.Total, Max: c.Linger.Max}
 }
 
 var formats = map[string]front.Format{"common": front.Common, "combined": front.Combined, "json": front.JSON}

@@ -16,6 +16,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/front/http1"
 	"sluice/sendfile"
 )
 
@@ -31,9 +32,7 @@ type Handler struct {
 	Software string // SERVER_SOFTWARE
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
-	// KeepaliveRequests closes a connection after so many; 0: no limit.
-	KeepaliveRequests int
-	Tracking          *Tracking // nil: none
+	Tracking *Tracking  // nil: none
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -55,8 +54,8 @@ func (h *Handler) mayNote(app string) bool {
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
-	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
+	rw := &response{ResponseWriter: w, proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
+	rw.conn, _ = w.(http1.Connection)
 	if h.Tracking != nil {
 		rw.track = h.Tracking.begin(r, rw.conn)
 		defer rw.track.end(rw)

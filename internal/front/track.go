@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/internal/front/http1"
 	"sluice/internal/scoreboard"
 )
 
@@ -62,7 +63,7 @@ type tracker struct {
 
 	mu      sync.Mutex
 	r       *http.Request
-	conn    *conn // nil where the connection is not ours
+	conn    http1.Connection // nil where the connection is not ours
 	app     string
 	records *scoreboard.Records
 	began   time.Time
@@ -87,7 +88,7 @@ const (
 )
 
 // begin follows a request.
-func (t *Tracking) begin(r *http.Request, c *conn) *tracker {
+func (t *Tracking) begin(r *http.Request, c http1.Connection) *tracker {
 	k, _ := t.pool.Get().(*tracker)
 	if k == nil {
 		k = &tracker{t: t}
@@ -140,7 +141,9 @@ func (k *tracker) enter(p scoreboard.Phase) {
 		k.since = now
 	}
 	k.phase = p
-	k.conn.move(connStates[p])
+	if k.conn != nil {
+		k.conn.State(connStates[p])
+	}
 }
 
 // Leased implements exchange.Observer.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -21,6 +20,8 @@ import (
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
+	"sluice/internal/front/http1"
+	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
@@ -53,7 +54,9 @@ const floorBytes = 16 << 20
 type worker struct {
 	wire  *wire
 	log   *slog.Logger
-	front *front.Server
+	front *http1.Server
+	keep  []*os.File
+	set   *poll.Set
 	asm   *assemble.Worker
 
 	scripts spawner.Scripts
@@ -119,14 +122,6 @@ func inherit(names []string) map[string][]*os.File {
 func (w *worker) start(s *setup) error {
 	files := inherit(s.Files)
 	w.groups = files[fileKill]
-	var listeners []net.Listener
-	for _, f := range files[fileListener] {
-		l, err := listenOn(f)
-		if err != nil {
-			return err
-		}
-		listeners = append(listeners, l)
-	}
 	var errlog, access io.Writer = os.Stderr, nil
 	for _, f := range files[fileErrorLog] {
 		errlog = f
@@ -138,6 +133,11 @@ func (w *worker) start(s *setup) error {
 		access = f
 	}
 	w.log = NewLog(errlog, s.Config.Log.Level)
+	set, err := poll.New()
+	if err != nil {
+		return err
+	}
+	w.set = set
 	memory, err := openShared(s.Config, files, s.Place)
 	if err != nil {
 		return err
@@ -173,13 +173,13 @@ func (w *worker) start(s *setup) error {
 		w.apply(e)
 	}
 	go countGoroutines(place)
-	w.front = front.New(asm.Front)
-	for _, l := range listeners {
-		go func() {
-			if err := w.front.Serve(l); err != nil {
-				w.log.Error("listener failed", "err", err)
-			}
-		}()
+	o := asm.Front
+	o.Set = w.set
+	w.front = http1.New(o)
+	for _, f := range files[fileListener] {
+		if err := w.accept(f); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -193,13 +193,27 @@ func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
 	return w.scripts.With(assemble.ScriptOptions(a, nil))
 }
 
-func listenOn(f *os.File) (net.Listener, error) {
-	defer f.Close()
-	l, err := net.FileListener(f)
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // the name is the master's
+func (w *worker) accept(f *os.File) error {
+	fd := int(f.Fd())
+	unix.SetNonblock(fd, true)
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return err
 	}
-	return l, err
+	_, isUnix := sa.(*unix.SockaddrUnix)
+	l := &http1.Listener{TCP: !isUnix}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	_, err = w.set.Watch(fd, unix.EPOLLIN, func() {
+		for range 16 {
+			c, sa, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err != nil {
+				return
+			}
+			w.front.Take(l, c, poll.Addr(sa))
+		}
+	})
+	w.keep = append(w.keep, f)
+	return err
 }
 
 // countGoroutines keeps their number in the scoreboard: who looks for a leak sees

@@ -153,10 +153,32 @@ func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
 // waitWrite waits for room. A peer that has only closed its side may still take
 // what is sent.
 func (c *Conn) waitWrite() error {
-	if c.sendTimeout > 0 {
-		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+	if c.sendTimeout <= 0 {
+		return c.wait(&c.writer, broken)
 	}
-	return c.wait(&c.writer, broken)
+	for queued := c.unsent(); ; {
+		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+		err := c.wait(&c.writer, broken)
+		if err != os.ErrDeadlineExceeded {
+			return err
+		}
+		// The kernel says that there is room when a third of the buffer is free,
+		// which a slow peer may take minutes for: what counts is that it takes.
+		left := c.unsent()
+		if left >= queued {
+			return err
+		}
+		queued = left
+	}
+}
+
+// unsent is how many bytes have not been taken by the peer.
+func (c *Conn) unsent() int {
+	n, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // SetSendTimeout bounds how long a Write waits without any progress, in place of
@@ -324,6 +346,10 @@ func (c *Conn) Readable() bool { return c.reader.ready.Load() || c.hungup.Load()
 // broken, as far as the set knows.
 func (c *Conn) Hungup() bool { return c.hungup.Load() != 0 }
 
+// Broken reports whether the connection cannot be written to any more, as far as
+// the set knows.
+func (c *Conn) Broken() bool { return c.hungup.Load()&broken != 0 }
+
 // OnHangup has f called when the peer closes its side, and again, broken then,
 // when the connection cannot be written to any more; at once if that is so
 // already. nil ends it, though a call may still be under way. f is called in the
@@ -456,6 +482,26 @@ func (c *Conn) Close() error {
 	c.reader.rouse()
 	c.writer.rouse()
 	return nil
+}
+
+// Expired reports whether the read deadline has passed.
+func (c *Conn) Expired() bool { return c.reader.expired(c.set.now.Load()) }
+
+// Detach takes the connection out of the set, which has closed it then as far as
+// everybody else is concerned, and returns its descriptor. Nobody may be using
+// the connection.
+func (c *Conn) Detach() (int, error) {
+	for !c.users.CompareAndSwap(0, closedBit+1) { // a use that no end() follows
+		if c.users.Load()&closedBit != 0 {
+			return -1, net.ErrClosed
+		}
+		runtime.Gosched()
+	}
+	unix.EpollCtl(c.set.epfd, unix.EPOLL_CTL_DEL, c.fd, nil)
+	c.set.remove(c.place)
+	c.set.wheel.forget(c)
+	c.onHangup.Store(nil)
+	return c.fd, nil
 }
 
 // LocalAddr is the connection's own address.

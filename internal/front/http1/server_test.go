@@ -1,53 +1,32 @@
-package front
+package http1_test
 
 import (
 	"bufio"
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/internal/front/http1"
+	"sluice/internal/front/http1/http1test"
+	"sluice/internal/leak"
 )
 
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
+
 // serving runs a Server on n listeners and returns their addresses.
-func serving(t *testing.T, o Options, n int) (*Server, []string) {
+func serving(t *testing.T, o http1.Options, n int) (*http1.Server, []string, func()) {
 	t.Helper()
-	o.Log = slog.New(slog.DiscardHandler)
-	if o.Connections == 0 {
-		o.Connections = 100
-	}
-	if o.HeaderTimeout == 0 {
-		o.HeaderTimeout = time.Second
-	}
-	o.HeaderBytes = 64 << 10
 	if o.Handler == nil {
 		o.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
 	}
-	s := New(o)
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs = append(addrs, l.Addr().String())
-		done := make(chan error, 1)
-		go func() { done <- s.Serve(l) }()
-		t.Cleanup(func() {
-			ctx, cancel := context.WithCancel(context.Background())
-			cancel()
-			s.Shutdown(ctx)
-			if err := <-done; err != nil {
-				t.Errorf("Serve: %v", err)
-			}
-		})
-	}
-	return s, addrs
+	return http1test.Serve(t, o, n)
 }
 
 // dial opens a connection that the test closes.
@@ -71,7 +50,7 @@ func ask(c net.Conn, d time.Duration) (*http.Response, error) {
 }
 
 func TestConnectionLimit(t *testing.T) {
-	_, addrs := serving(t, Options{Connections: 1, KeepaliveIdle: time.Minute}, 3)
+	_, addrs, _ := serving(t, http1.Options{Connections: 1, KeepaliveIdle: time.Minute}, 3)
 	for _, a := range addrs {
 		first := dial(t, a)
 		if _, err := ask(first, 5*time.Second); err != nil {
@@ -92,7 +71,7 @@ func TestConnectionLimit(t *testing.T) {
 }
 
 func TestKeepaliveOff(t *testing.T) {
-	_, addrs := serving(t, Options{}, 1)
+	_, addrs, _ := serving(t, http1.Options{}, 1)
 	c := dial(t, addrs[0])
 	res, err := ask(c, 5*time.Second)
 	if err != nil {
@@ -107,7 +86,7 @@ func TestKeepaliveOff(t *testing.T) {
 }
 
 func TestHeaderTimeout(t *testing.T) {
-	_, addrs := serving(t, Options{HeaderTimeout: 100 * time.Millisecond, KeepaliveIdle: time.Minute}, 1)
+	_, addrs, _ := serving(t, http1.Options{HeaderTimeout: 100 * time.Millisecond, KeepaliveIdle: time.Minute}, 1)
 	for _, text := range []string{"", "GET / HTTP/1.1\r\nHost:"} {
 		c := dial(t, addrs[0])
 		io.WriteString(c, text)
@@ -123,7 +102,7 @@ func TestHeaderTimeout(t *testing.T) {
 func TestSendTimeout(t *testing.T) {
 	gone := make(chan error, 1)
 	body := strings.Repeat("x", 16<<20)
-	_, addrs := serving(t, Options{SendTimeout: 300 * time.Millisecond, KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(
+	_, addrs, _ := serving(t, http1.Options{SendTimeout: 300 * time.Millisecond, KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
 			_, err := io.WriteString(w, body)
 			gone <- err
@@ -158,7 +137,7 @@ func TestSendTimeout(t *testing.T) {
 // Shutdown lets a request finish and nobody else in.
 func TestShutdown(t *testing.T) {
 	working, finish := make(chan struct{}), make(chan struct{})
-	s, addrs := serving(t, Options{KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s, addrs, stop := serving(t, http1.Options{KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(working)
 		<-finish
 		io.WriteString(w, "done")
@@ -174,6 +153,7 @@ func TestShutdown(t *testing.T) {
 	}()
 	<-working
 	stopped := make(chan error, 1)
+	stop()
 	go func() { stopped <- s.Shutdown(context.Background()) }()
 	deadline := time.Now().Add(5 * time.Second)
 	for {
@@ -203,7 +183,7 @@ func TestShutdown(t *testing.T) {
 // connection is in progress as well.
 func TestShutdownWaitsForTakenConnections(t *testing.T) {
 	taken, finish := make(chan struct{}), make(chan struct{})
-	s, addrs := serving(t, Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s, addrs, stop := serving(t, http1.Options{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
@@ -218,6 +198,7 @@ func TestShutdownWaitsForTakenConnections(t *testing.T) {
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-taken
 	done := make(chan error, 1)
+	stop()
 	go func() { done <- s.Shutdown(context.Background()) }()
 	select {
 	case err := <-done:
@@ -230,15 +211,5 @@ func TestShutdownWaitsForTakenConnections(t *testing.T) {
 	}
 	if b, _ := io.ReadAll(c); !strings.HasSuffix(string(b), "all") {
 		t.Errorf("%q", b)
-	}
-}
-
-func TestStatusOf(t *testing.T) {
-	for text, want := range map[string]int{
-		"HTTP/1.0 299 Odd\r\n": 299, "HTTP/1.1 404\r\n\r\n": 404, "HTTP/1.1 abc": 200, "HTTP/1.1 2": 200, "plain text": 200, "": 200,
-	} {
-		if got := statusOf([]byte(text)); got != want {
-			t.Errorf("%q: %d, want %d", text, got, want)
-		}
 	}
 }
