@@ -41,20 +41,20 @@ type Options struct {
 	Place *scoreboard.Place
 }
 
-// Acceptor accepts until it is stopped.
+// Acceptor accepts from Start to Stop.
 type Acceptor struct {
-	o    Options
 	way  way
 	once sync.Once
 }
 
 // way is how an Acceptor waits.
 type way interface {
+	start() error
 	resume()
 	stop()
 }
 
-// New begins to accept.
+// New makes an Acceptor, which has to be stopped.
 func New(o Options) (*Acceptor, error) {
 	switch {
 	case o.Mode >= lockmodes.Modes:
@@ -72,7 +72,7 @@ func New(o Options) (*Acceptor, error) {
 			return nil, fmt.Errorf("accept: %w", os.NewSyscallError("fcntl", err))
 		}
 	}
-	a := &Acceptor{o: o}
+	a := &Acceptor{}
 	var err error
 	switch {
 	case o.Mode.Locks() || o.Mode == lockmodes.Exclusive:
@@ -80,12 +80,20 @@ func New(o Options) (*Acceptor, error) {
 	case o.Set == nil:
 		err = errors.New("no set")
 	default:
-		a.way, err = newWatched(o)
+		a.way = newWatched(o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
 	return a, nil
+}
+
+// Start begins to accept. It may be called once.
+func (a *Acceptor) Start() error {
+	if err := a.way.start(); err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
+	return nil
 }
 
 // Resume says that there is room again. Any goroutine may call it, Take as well.

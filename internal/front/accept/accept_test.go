@@ -74,6 +74,9 @@ func (p *probe) start() {
 	if p.a, err = New(p.o); err != nil {
 		p.t.Fatal(err)
 	}
+	if err := p.a.Start(); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func (p *probe) take(listener, fd int, peer netip.AddrPort) {
@@ -194,6 +197,25 @@ func TestStop(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		if n := p.count(); n != 1 {
 			t.Errorf("%d connections accepted, want 1", n)
+		}
+	})
+}
+
+// One that was never started is stopped as well.
+func TestStopBeforeStart(t *testing.T) {
+	everyMode(t, func(t *testing.T, m lockmodes.Mode) {
+		fd, dial := listen(t, "tcp", "127.0.0.1:0")
+		p := newProbe(t, Options{Mode: m, Lock: lockOf(t, m), Listeners: []int{fd}})
+		a, err := New(p.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Stop()
+		a.Resume()
+		dial()
+		time.Sleep(20 * time.Millisecond)
+		if n := p.count(); n != 0 {
+			t.Errorf("%d connections accepted", n)
 		}
 	})
 }

@@ -93,6 +93,9 @@ func (o workerOptions) run() error {
 	if err != nil {
 		return err
 	}
+	if err := a.Start(); err != nil {
+		return err
+	}
 	c.ready[o.Place].Store(1)
 	var b [1]byte
 	os.Stdin.Read(b[:])

@@ -47,6 +47,7 @@ type thread struct {
 
 	mu       sync.Mutex
 	blocked  bool // in a wait for the lock that nothing can interrupt
+	started  bool
 	stopping bool
 	ended    bool
 }
@@ -71,8 +72,15 @@ func newThread(o Options) (*thread, error) {
 		t.close()
 		return nil, err
 	}
-	go t.run()
 	return t, nil
+}
+
+func (t *thread) start() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.started = true
+	go t.run()
+	return nil
 }
 
 func (t *thread) close() {
@@ -288,7 +296,12 @@ func (t *thread) stop() {
 	t.mu.Lock()
 	t.stopping = true
 	blocked := t.blocked
-	if !t.ended {
+	switch {
+	case !t.started:
+		t.ended = true
+		t.close()
+		close(t.done)
+	case !t.ended:
 		t.ring()
 	}
 	t.mu.Unlock()

@@ -27,11 +27,14 @@ type watched struct {
 	timer   *time.Timer
 }
 
-func newWatched(o Options) (*watched, error) {
-	w := &watched{o: o, all: listeners(o.Listeners), trouble: trouble{log: o.Log}}
+func newWatched(o Options) *watched {
+	return &watched{o: o, all: listeners(o.Listeners), trouble: trouble{log: o.Log}}
+}
+
+func (w *watched) start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w, w.watch()
+	return w.watch()
 }
 
 func listeners(fds []int) (all []*listener) {
