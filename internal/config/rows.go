@@ -74,10 +74,13 @@ func onlyEndpoints(def []endpoint) ([]endpoint, func([]endpoint) bool) {
 
 var acceptRows = schema[Accept]{
 	key("mode", func(a *Accept) *string { return &a.Mode }, oneOf("none", "flock", "fcntl", "sysvsem", "posixsem",
-		"pthread", "uslock", "partial", "exclusive", "reuseport"), "none", only("none")),
-	key("permits", func(a *Accept) *int { return &a.Permits }, whole(1, 64), 2, notYet),
-	key("lock_dir", func(a *Accept) *string { return &a.LockDir }, file, "", notYet),
+		"pthread", "uslock", "partial", "exclusive", "reuseport"), "none", built),
+	key("permits", func(a *Accept) *int { return &a.Permits }, whole(1, 64), 2, built).onlyWhen(usesPermits),
+	key("lock_dir", func(a *Accept) *string { return &a.LockDir }, file, "", built).onlyWhen(usesLockDir),
 }
+
+func usesPermits(a *Accept) bool { return a.Mode == "partial" }
+func usesLockDir(a *Accept) bool { return a.Mode == "flock" || a.Mode == "fcntl" }
 
 var lingerRows = schema[Linger]{
 	key("mode", func(l *Linger) *string { return &l.Mode }, oneOf("off", "so_linger", "timed", "always", "adaptive"), "timed", only("off")),
