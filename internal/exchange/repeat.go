@@ -25,7 +25,7 @@ const (
 // lastBreath is the pause before a request is repeated at the address where it
 // died, since there is no other: processes of a program that is being stopped
 // end one after the other, and the next might take it along, too.
-const lastBreath = 50 * time.Millisecond
+const lastBreath = 200 * time.Millisecond
 
 // Tried says where a request has been.
 type Tried struct {

@@ -23,6 +23,7 @@ import (
 	"sluice/internal/front/accept"
 	"sluice/internal/front/http1"
 	"sluice/internal/poll"
+	"sluice/internal/procs"
 	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
@@ -175,6 +176,7 @@ func (w *worker) start(s *setup) error {
 		w.apply(e)
 	}
 	go countGoroutines(place)
+	go procs.Adapt(nil)
 	o := asm.Front
 	o.Set, o.Freed = w.set, func() { w.acceptor.Resume() }
 	w.front = http1.New(o)

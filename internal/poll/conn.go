@@ -210,6 +210,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	p = p[:min(len(p), inlineBytes)]
 	for {
 		if c.reader.deadline.Load() != 0 || !c.reader.ready.Load() {
 			if err := c.waitRead(); err != nil {
@@ -242,7 +243,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 const inlineBytes = 64 << 10
 
 func (c *Conn) read(p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(min(len(p), inlineBytes)))
+	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	return int(n), errno
 }
 

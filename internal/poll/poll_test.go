@@ -70,6 +70,27 @@ func onBoth(t *testing.T, f func(t *testing.T, network string)) {
 	}
 }
 
+// A read of less than there is leaves the rest to the next, whatever the sizes.
+func TestReadSizes(t *testing.T) {
+	c, peer := pair(t, newSet(t), "tcp")
+	const total = 4 << 20
+	for _, size := range []int{1000, 64 << 10, 1 << 20} {
+		go peer.Write(make([]byte, total))
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		buf := make([]byte, size)
+		for got := 0; got < total; {
+			n, err := c.Read(buf[:min(size, total-got)])
+			if err != nil {
+				t.Fatalf("reads of %d: %v after %d bytes", size, err, got)
+			}
+			got += n
+			if got < total && got%3 == 0 {
+				time.Sleep(time.Millisecond) // so that more comes than is asked for
+			}
+		}
+	}
+}
+
 func TestEcho(t *testing.T) {
 	onBoth(t, func(t *testing.T, network string) {
 		c, peer := pair(t, newSet(t), network)
@@ -324,6 +345,45 @@ func TestParkStress(t *testing.T) {
 	if woken.Load() == 0 {
 		t.Error("nobody was parked")
 	}
+}
+
+// Without deadlines nothing but its event wakes a Read: messages of all sizes, in
+// pieces, into buffers of all sizes, are all read.
+func TestNoWakeIsLost(t *testing.T) {
+	s := newSet(t)
+	var all sync.WaitGroup
+	stop := time.Now().Add(2 * time.Second)
+	for i := range 32 {
+		c, peer := pair(t, s, []string{"tcp", "unix"}[i%2])
+		go func() {
+			b := make([]byte, 1+rand.IntN(300))
+			for {
+				n, err := c.Read(b)
+				if err != nil {
+					return
+				}
+				c.Write(b[:n])
+			}
+		}()
+		all.Go(func() {
+			peer.SetDeadline(stop.Add(20 * time.Second))
+			out, in := make([]byte, 1000), make([]byte, 1000)
+			for time.Now().Before(stop) {
+				n := 1 + rand.IntN(len(out))
+				cut := rand.IntN(n)
+				peer.Write(out[:cut])
+				if rand.IntN(3) == 0 {
+					time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
+				}
+				peer.Write(out[cut:n])
+				if _, err := io.ReadFull(peer, in[:n]); err != nil {
+					t.Errorf("of %d bytes in two: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestWatch(t *testing.T) {

@@ -75,10 +75,6 @@ func (s *Set) Now() time.Time {
 	return t
 }
 
-// Recent is the time of the last event or timer: a clock for which nobody is
-// asked, and which stands still while nothing happens.
-func (s *Set) Recent() time.Time { return s.base.Add(time.Duration(s.now.Load())) }
-
 // since counts a time from the base; it is 0 for the zero time.
 func (s *Set) since(t time.Time) int64 {
 	if t.IsZero() {

@@ -89,7 +89,7 @@ func (c *conn) hungup(broken bool) {
 // woken ends the parking: there is something to read, the client has gone, or
 // its time is over. It is the set's goroutine.
 func (c *conn) woken() {
-	if !c.pc.Readable() {
+	if !c.pc.Readable() && c.pc.Queued() == 0 {
 		c.close()
 		return
 	}

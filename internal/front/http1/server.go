@@ -97,7 +97,7 @@ func (s *Server) Take(l *Listener, fd int, remote net.Addr) {
 	}
 	pc.OnHangup(c.hungup)
 	if s.opt.HeaderTimeout > 0 {
-		c.limit = s.opt.Set.Recent().Add(s.opt.HeaderTimeout)
+		c.limit = time.Now().Add(s.opt.HeaderTimeout)
 		pc.SetReadDeadline(c.limit)
 	}
 	c.idle.Store(true)

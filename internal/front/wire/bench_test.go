@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -21,9 +22,11 @@ var answerHeader = http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Co
 func parseAgain(raw string) func() {
 	var h Head
 	buf := make([]byte, len(raw))
+	ctx := context.WithValue(context.Background(), &h, "")
 	return func() {
 		copy(buf, raw)
 		h.Reset()
+		h.SetContext(ctx)
 		if n, err := ParseHead(buf, &h, testLimit); n != len(raw) || err != nil {
 			panic(err)
 		}

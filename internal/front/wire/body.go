@@ -73,6 +73,15 @@ func (b *Body) Reset(in Input, length int64, trailers int) {
 // the Input has next is another message.
 func (b *Body) Done() bool { return b.err == io.EOF }
 
+// Left is how many bytes of the body have not been read; -1: the sender has not
+// said yet, since the body is chunked.
+func (b *Body) Left() int64 {
+	if b.fixed || b.Done() {
+		return b.left
+	}
+	return -1
+}
+
 // Read implements io.Reader. It waits for the first byte and for no other.
 func (b *Body) Read(p []byte) (n int, err error) {
 	if len(p) == 0 && b.err == nil {

@@ -12,11 +12,15 @@
 //   - a target in none of the four forms, or in one that the method does not
 //     have: * is for OPTIONS, HOST:PORT for CONNECT and nothing else for it; an
 //     absolute one without a host, or with user information
+//   - a version that is not HTTP/1
 //   - a target of more than MaxTarget bytes, more than MaxFields fields
 //   - an expectation other than 100-continue
 //   - in a chunked body: blanks behind a size, a size of more than 15 digits, an
 //     extension of more than 1 KiB or with control bytes, a trailer that is no
 //     field or ends in a bare LF
+//
+// Only in one thing it is less strict than http.ReadRequest, as net/http's server
+// is: two empty lines may stand before a request.
 //
 // A bare LF ends a line of a head (RFC 9112 section 2.2 allows it), but never
 // one of a chunked body.

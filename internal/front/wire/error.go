@@ -15,7 +15,8 @@ func bad(reason string) *Error { return &Error{400, reason} }
 var (
 	errEmptyLines   = bad("too many empty lines before it")
 	errMethod       = bad("method is not a token")
-	errTarget       = bad("bad byte in the target, or none")
+	errNoTarget     = bad("no target")
+	errTarget       = bad("bad byte in the target")
 	errTargetForm   = bad("target is of no form that the method has")
 	errVersion      = bad("malformed version")
 	errFold         = bad("folded line")

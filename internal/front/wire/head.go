@@ -182,8 +182,10 @@ func (h *Head) requestLine(in []byte) *Error {
 			return errTargetLong
 		case i == len(in):
 			return nil
-		case in[i] != ' ' || i == h.target:
+		case in[i] != ' ':
 			return errTarget
+		case i == h.target:
+			return errNoTarget
 		}
 		i++
 		h.at, h.version = atVersion, i

@@ -113,6 +113,7 @@ var headCases = []struct {
 	{"authority and path", "CONNECT y:443/a HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 	{"CONNECT to a path", "CONNECT /a HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 	{"CONNECT to a URI", "CONNECT http://y/ HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+	{"CONNECT to nothing", "CONNECT  HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 	{"CONNECT to everything", "CONNECT * HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 	{"authority of another method", "GET y:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 	{"longest target", "GET /" + strings.Repeat("a", MaxTarget-1) + " HTTP/1.1\r\nHost: x\r\n\r\n", 0},
@@ -185,6 +186,7 @@ var headCases = []struct {
 	{"chunked in capitals", "POST / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: CHUNKED\r\n\r\n", 0},
 	{"chunked in HTTP/1.0", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 	{"another coding in HTTP/1.0", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400},
+	{"length announced as a trailer in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nTrailer: content-length\r\n\r\n", 400},
 	{"bad coding in HTTP/1.0", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 400},
 	{"length and chunked", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 	{"chunked and length", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 400},
@@ -242,8 +244,8 @@ func TestParseHead(t *testing.T) {
 					t.Errorf("got %d, %v", n, err)
 				}
 			case c.status < 0:
-				if n != 0 || err != nil {
-					t.Errorf("got %d, %v", n, err)
+				if n != 0 || err != nil || h.seen < len(c.raw)-1 {
+					t.Errorf("got %d, %v, and has looked at %d bytes of %d", n, err, h.seen, len(c.raw))
 				}
 			case n == 0 || err != nil:
 				t.Errorf("got %d, %v", n, err)

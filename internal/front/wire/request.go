@@ -64,7 +64,6 @@ func (h *Head) setHeader(text string, m *message) *Error {
 	if len(h.fields) >= cap(h.values) {
 		h.values = make([]string, 0, max(len(h.fields)+1, 16))
 	}
-	trailers := false
 	for _, f := range h.fields {
 		name, value := text[f.name:f.colon], text[f.value:f.end]
 		shown, err := m.note(name, value)
@@ -74,15 +73,11 @@ func (h *Head) setHeader(text string, m *message) *Error {
 		if shown {
 			h.add(name, value)
 		}
-		trailers = trailers || name == "Trailer"
 	}
 	h.Request.Header = h.header
 	// As net/http does (RFC 9111 section 5.4).
 	if p := h.header["Pragma"]; len(p) > 0 && p[0] == "no-cache" && h.header["Cache-Control"] == nil {
 		h.add("Cache-Control", "no-cache")
-	}
-	if trailers && m.chunked {
-		return h.dropTrailerNames()
 	}
 	return nil
 }
@@ -202,7 +197,7 @@ func (h *Head) setFraming(m *message) *Error {
 	h.coding[0] = "chunked"
 	h.Request.TransferEncoding = h.coding[:]
 	h.Request.ContentLength = -1
-	return nil
+	return h.dropTrailerNames()
 }
 
 // dropTrailerNames removes the announcement of what is dropped as well. Who
