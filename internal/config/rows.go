@@ -74,16 +74,19 @@ func onlyEndpoints(def []endpoint) ([]endpoint, func([]endpoint) bool) {
 
 var acceptRows = schema[Accept]{
 	key("mode", func(a *Accept) *string { return &a.Mode }, oneOf("none", "flock", "fcntl", "sysvsem", "posixsem",
-		"pthread", "uslock", "partial", "exclusive", "reuseport"), "none", only("none")),
-	key("permits", func(a *Accept) *int { return &a.Permits }, whole(1, 64), 2, notYet),
-	key("lock_dir", func(a *Accept) *string { return &a.LockDir }, file, "", notYet),
+		"pthread", "uslock", "partial", "exclusive", "reuseport"), "none", built),
+	key("permits", func(a *Accept) *int { return &a.Permits }, whole(1, 64), 2, built).onlyWhen(usesPermits),
+	key("lock_dir", func(a *Accept) *string { return &a.LockDir }, file, "", built).onlyWhen(usesLockDir),
 }
 
+func usesPermits(a *Accept) bool { return a.Mode == "partial" }
+func usesLockDir(a *Accept) bool { return a.Mode == "flock" || a.Mode == "fcntl" }
+
 var lingerRows = schema[Linger]{
-	key("mode", func(l *Linger) *string { return &l.Mode }, oneOf("off", "so_linger", "timed", "always", "adaptive"), "timed", only("off")),
-	key("idle", func(l *Linger) *time.Duration { return &l.Idle }, duration(positive), 2*time.Second, notYet),
-	key("total", func(l *Linger) *time.Duration { return &l.Total }, duration(positive), 30*time.Second, notYet),
-	key("max", func(l *Linger) *int { return &l.Max }, whole(1, many), 1024, notYet),
+	key("mode", func(l *Linger) *string { return &l.Mode }, oneOf("off", "so_linger", "timed", "always", "adaptive"), "timed", built),
+	key("idle", func(l *Linger) *time.Duration { return &l.Idle }, duration(positive), 2*time.Second, built),
+	key("total", func(l *Linger) *time.Duration { return &l.Total }, duration(positive), 30*time.Second, built),
+	key("max", func(l *Linger) *int { return &l.Max }, whole(1, many), 1024, built),
 }
 
 var limitsRows = schema[Limits]{

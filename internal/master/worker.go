@@ -20,8 +20,8 @@ import (
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
+	"sluice/internal/front/accept"
 	"sluice/internal/front/http1"
-	"sluice/internal/front/peer"
 	"sluice/internal/poll"
 	"sluice/internal/procs"
 	"sluice/internal/scoreboard"
@@ -54,13 +54,13 @@ var floor []byte
 const floorBytes = 16 << 20
 
 type worker struct {
-	wire  *wire
-	log   *slog.Logger
-	front *http1.Server
-	keep  []*os.File
-	freed calls
-	set   *poll.Set
-	asm   *assemble.Worker
+	wire      *wire
+	log       *slog.Logger
+	front     *http1.Server
+	listening []*os.File // kept, or the collector would close them
+	acceptor  *accept.Acceptor
+	set       *poll.Set
+	asm       *assemble.Worker
 
 	scripts spawner.Scripts
 	remote  *remoteScripts // nil: there are none
@@ -180,14 +180,9 @@ func (w *worker) start(s *setup) error {
 	go countGoroutines(place)
 	go procs.Adapt(nil)
 	o := asm.Front
-	o.Freed = w.freed.call
+	o.Freed = func() { w.acceptor.Resume() }
 	w.front = http1.New(o)
-	for i, f := range files[fileListener] {
-		if err := w.accept(f, asm.ProxyFrom[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.startAccepting(s.Config, files, s.Place, place)
 }
 
 // starter starts the scripts of an app; apart are those whose scripts the master
@@ -197,54 +192,6 @@ func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
 		return w.remote.For(a)
 	}
 	return w.scripts.With(assemble.ScriptOptions(a, nil))
-}
-
-// calls are called when there is room for connections again.
-type calls struct {
-	mu  sync.Mutex
-	all []func()
-}
-
-func (c *calls) add(f func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all = append(c.all, f)
-}
-
-func (c *calls) call() {
-	c.mu.Lock()
-	all := c.all
-	c.mu.Unlock()
-	for _, f := range all {
-		f()
-	}
-}
-
-func (w *worker) accept(f *os.File, proxyFrom *peer.Networks) error {
-	fd := int(f.Fd())
-	unix.SetNonblock(fd, true)
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return err
-	}
-	_, isUnix := sa.(*unix.SockaddrUnix)
-	l := &http1.Listener{TCP: !isUnix, ProxyFrom: proxyFrom}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	accept := func() {
-		for w.front.Room() > 0 {
-			c, sa, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			if err != nil {
-				return
-			}
-			w.front.Take(l, c, poll.Addr(sa))
-		}
-	}
-	// Nobody is told again of those who wait for room: they are looked for when
-	// there is some.
-	w.freed.add(accept)
-	_, err = w.set.Watch(fd, unix.EPOLLIN|unix.EPOLLET, accept)
-	w.keep = append(w.keep, f)
-	return err
 }
 
 // countGoroutines keeps their number in the scoreboard: who looks for a leak sees
@@ -287,6 +234,9 @@ func (w *worker) stop(timeout time.Duration) {
 	case timeout > 0:
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
+	}
+	if w.acceptor != nil {
+		w.acceptor.Stop()
 	}
 	if w.front != nil {
 		if err := w.front.Shutdown(ctx); err != nil {
