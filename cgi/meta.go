@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // Meta holds what the meta-variables of one request are made from.
@@ -160,7 +161,7 @@ func (m *Meta) eachAddress(set func(name, value string)) {
 	} else {
 		set("REQUEST_SCHEME", "http")
 	}
-	local := splitAddr(m.Local)
+	local := addrOf(m.Local)
 	if local.host != "" {
 		set("SERVER_ADDR", local.host)
 	}
@@ -216,12 +217,37 @@ func (a addr) name() string {
 	return a.host
 }
 
-func splitAddr(a net.Addr) addr {
+// known is the address that was asked for last: nearly always that of the one
+// listener.
+type known struct {
+	ip   netip.Addr
+	port int
+	addr addr
+}
+
+var lastKnown atomic.Pointer[known]
+
+// addrOf is the text of where a connection was accepted; empty for what is not
+// TCP. An IPv4 client of a dual-stack socket shows as ::ffff:a.b.c.d.
+func addrOf(a net.Addr) addr {
 	t, ok := a.(*net.TCPAddr)
 	if !ok {
 		return addr{}
 	}
-	// An IPv4 client of a dual-stack socket shows as ::ffff:a.b.c.d.
+	ip, ok := netip.AddrFromSlice(t.IP)
+	if !ok {
+		return splitAddr(t)
+	}
+	ip = ip.Unmap()
+	if last := lastKnown.Load(); last != nil && last.ip == ip && last.port == t.Port {
+		return last.addr
+	}
+	k := &known{ip, t.Port, splitAddr(t)}
+	lastKnown.Store(k)
+	return k.addr
+}
+
+func splitAddr(t *net.TCPAddr) addr {
 	if v4 := t.IP.To4(); v4 != nil {
 		return addr{v4.String(), strconv.Itoa(t.Port)}
 	}

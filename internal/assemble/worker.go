@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"sluice/cgi"
 	"sluice/fcgi"
@@ -14,6 +16,7 @@ import (
 	"sluice/internal/exchange"
 	"sluice/internal/front"
 	"sluice/internal/front/http1"
+	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
@@ -31,11 +34,12 @@ type Inputs struct {
 	PassFrom []string                         // the environment that pass_env picks from
 	Place    *scoreboard.Place                // nil: none
 	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
+	Set      *poll.Set                        // of the connections; nil: the children are reached by net's
 }
 
 // Worker is a configuration in the form that serves requests.
 type Worker struct {
-	Front   http1.Options // but for its Set
+	Front   http1.Options
 	Handler *front.Handler
 	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
 }
@@ -69,6 +73,7 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 	}
 	w.Front = http1.Options{
 		Handler:           http.Handler(w.Handler),
+		Set:               in.Set,
 		Log:               in.Log,
 		Connections:       c.Limits.Connections,
 		HeaderBytes:       int(c.Limits.HeaderBytes),
@@ -220,10 +225,19 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 				log.Info("address is back", "address", t.Address)
 			}
 		}}
+	o.Dial = in.dial()
 	for _, t := range a.Address {
 		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 	}
 	return spawner.NewPool(o)
+}
+
+// dial connects to unix sockets within the set.
+func (in *Inputs) dial() func(network, path string, timeout time.Duration) (net.Conn, error) {
+	if in.Set == nil {
+		return nil
+	}
+	return func(_, path string, _ time.Duration) (net.Conn, error) { return in.Set.Dial(path) }
 }
 
 // pool is of sluice's own children. Connections to them are kept only if no
@@ -232,6 +246,7 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
 		KeepAlive: a.Keepalive && c.Workers == 1, Report: in.Report}
+	o.Dial = in.dial()
 	if a.Connections > 1 {
 		o.Began = ask
 	}

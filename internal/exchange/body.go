@@ -33,14 +33,26 @@ type Body struct {
 	more atomic.Int32   // holders beside the first
 }
 
+// nothing is the body of requests that have none: nobody's to give up.
+var nothing = &Body{}
+
+// with is the body and the data stream of a filter.
+func (b *Body) with(data *sendfile.File) *Body {
+	if b == nothing {
+		b = &Body{}
+	}
+	b.data = data
+	return b
+}
+
 // ReadBody reads the whole body. Its errors are of kind BodyTooLarge (where the
 // client announced the length, before a byte has been read), BodyBroken,
 // BodyTimeout, ClientGone or SpoolFailed.
 func ReadBody(w http.ResponseWriter, r *http.Request, l BodyLimits) (*Body, error) {
-	b := &Body{}
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
-		return b, nil
+		return nothing, nil
 	}
+	b := &Body{}
 	if r.ContentLength > l.Bytes {
 		return nil, &Error{Kind: BodyTooLarge, Err: fmt.Errorf("%d bytes, limit %d", r.ContentLength, l.Bytes)}
 	}
@@ -175,11 +187,15 @@ func (b *Body) Input() cgi.Input { return cgi.Input{Memory: b.mem, File: b.file}
 
 // hold makes one more Close necessary: a child may still be sent the body when
 // its answer is known.
-func (b *Body) hold() { b.more.Add(1) }
+func (b *Body) hold() {
+	if b != nothing {
+		b.more.Add(1)
+	}
+}
 
 // Close gives the body up.
 func (b *Body) Close() {
-	if b.more.Add(-1) >= 0 {
+	if b == nothing || b.more.Add(-1) >= 0 {
 		return
 	}
 	if b.file != nil {

@@ -16,7 +16,6 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
-	"sluice/internal/front/http1"
 	"sluice/sendfile"
 )
 
@@ -54,8 +53,12 @@ func (h *Handler) mayNote(app string) bool {
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rw := &response{ResponseWriter: w, proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
-	rw.conn, _ = w.(http1.Connection)
+	rw := respond(w, r)
+	h.answer(rw, r)
+	rw.free() // not where a panic ends the connection: who knows who has it then
+}
+
+func (h *Handler) answer(rw *response, r *http.Request) {
 	if h.Tracking != nil {
 		rw.track = h.Tracking.begin(r, rw.conn)
 		defer rw.track.end(rw)
@@ -178,9 +181,11 @@ func (h *Handler) notOpened(w *response, r *http.Request, err error) error {
 // exchange passes the request to the application; vars are an authorizer's.
 func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[string]string) (exchange.Answer, error) {
 	w.app = t.App.Name
-	req := &exchange.Request{
+	h.describe(&w.meta, r, t)
+	req := &w.ask
+	*req = exchange.Request{
 		HTTP:    r,
-		Meta:    h.Meta(r, t),
+		Meta:    &w.meta,
 		Command: t.command(),
 		Params:  t.Route.Params,
 		Stream:  t.Route.Stream,
@@ -188,7 +193,7 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		Whole:   w.proto10 && !w.canReset(),
 	}
 	if w.track != nil {
-		w.track.forApp(t.App)
+		req.Now = w.track.forApp(t.App)
 		req.Observer = w.track
 	}
 	if len(vars) > 0 {
@@ -206,8 +211,14 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 
 // Meta is what the child of a target is told about the request.
 func (h *Handler) Meta(r *http.Request, t Target) *cgi.Meta {
+	m := &cgi.Meta{}
+	h.describe(m, r, t)
+	return m
+}
+
+func (h *Handler) describe(m *cgi.Meta, r *http.Request, t Target) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return &cgi.Meta{
+	*m = cgi.Meta{
 		Request:           r,
 		ScriptName:        t.ScriptName,
 		ScriptFilename:    t.ScriptFilename,

@@ -165,6 +165,7 @@ func (w *worker) start(s *setup) error {
 		PassFrom: os.Environ(),
 		Place:    place,
 		Slow:     w.slow,
+		Set:      set,
 	})
 	if err != nil {
 		return err
@@ -175,9 +176,7 @@ func (w *worker) start(s *setup) error {
 	}
 	go countGoroutines(place)
 	go procs.Adapt(nil)
-	o := asm.Front
-	o.Set = w.set
-	w.front = http1.New(o)
+	w.front = http1.New(asm.Front)
 	for _, f := range files[fileListener] {
 		if err := w.accept(f); err != nil {
 			return err

@@ -150,7 +150,7 @@ func TestSlowReader(t *testing.T) {
 		if m.library() {
 			return // its limit is one for the whole answer
 		}
-		s := m.start(t, options{sendTimeout: 300 * time.Millisecond, handler: says(strings.Repeat(big, 8))})
+		s := m.start(t, options{sendTimeout: time.Second, handler: says(strings.Repeat(big, 8))})
 		c := dial(t, s)
 		c.SetReadBuffer(64 << 10)
 		c.send(get)
