@@ -147,9 +147,9 @@ var (
 
 // readHead reads up to the end of a request's head.
 func (c *conn) readHead() error {
-	w := c.work
-	w.head.Reset()
+	c.work.head.Reset()
 	for {
+		w := c.work // another one, where parking was given up at the last moment
 		if w.w > w.r {
 			n, err := wire.ParseHead(w.in[w.r:w.w], &w.head, c.s.opt.HeaderBytes)
 			if err != nil {
