@@ -101,7 +101,7 @@ func (a *actor) hear(path, body string) error {
 		if a.idled() {
 			return errOver
 		}
-		return fmt.Errorf("%s: %w (asked %v sent %v)", path, err, time.Since(a.asked), time.Since(a.sent))
+		return fmt.Errorf("%s: %w, %v after the last that was answered", path, err, time.Since(a.asked))
 	}
 	a.asked = a.sent
 	want := path + " " + body + " " + a.LocalAddr().String()
