@@ -2,7 +2,6 @@ package lockmodes
 
 import (
 	"math/bits"
-	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +16,7 @@ type holders struct {
 	spins   int // before the first sleep
 	yields  int // behind the spins
 	stopped atomic.Bool
+	gate    gate
 }
 
 func newHolders(m material, permits int) *holders {
@@ -26,6 +26,14 @@ func newHolders(m material, permits int) *holders {
 func placeBit(place int) uint64 { return 1 << (place - 1) }
 
 func (h *holders) TryLock() bool {
+	if !h.gate.enter() {
+		return false
+	}
+	defer h.gate.leave()
+	return h.take()
+}
+
+func (h *holders) take() bool {
 	for !h.stopped.Load() {
 		in := h.mem.holders.Load()
 		if in&h.bit != 0 || bits.OnesCount64(in) >= h.permits {
@@ -39,7 +47,11 @@ func (h *holders) TryLock() bool {
 }
 
 func (h *holders) Lock() error {
-	if h.TryLock() || h.spin() {
+	if !h.gate.enter() {
+		return ErrStopped
+	}
+	defer h.gate.leave()
+	if h.take() || h.spin() {
 		return nil
 	}
 	// First to be known as one who sleeps, then to look: who leaves does it the
@@ -47,7 +59,7 @@ func (h *holders) Lock() error {
 	h.mem.waiters.Or(h.bit)
 	for !h.stopped.Load() {
 		rung := h.mem.bell.Load()
-		if h.TryLock() {
+		if h.take() {
 			h.mem.waiters.And(^h.bit)
 			return nil
 		}
@@ -61,13 +73,13 @@ func (h *holders) Lock() error {
 // spin tries for a while without sleeping.
 func (h *holders) spin() bool {
 	for range h.spins {
-		if bits.OnesCount64(h.mem.holders.Load()) < h.permits && h.TryLock() {
+		if bits.OnesCount64(h.mem.holders.Load()) < h.permits && h.take() {
 			return true
 		}
 	}
 	for range h.yields {
 		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		if h.TryLock() {
+		if h.take() {
 			return true
 		}
 	}
@@ -75,6 +87,13 @@ func (h *holders) spin() bool {
 }
 
 func (h *holders) Unlock() {
+	if h.gate.enter() {
+		h.free()
+		h.gate.leave()
+	}
+}
+
+func (h *holders) free() {
 	h.mem.holders.And(^h.bit)
 	h.ring(1)
 }
@@ -89,15 +108,18 @@ func (h *holders) ring(n int) {
 
 func (h *holders) Stop() {
 	h.stopped.Store(true)
-	h.ring(everybody)
+	if h.gate.enter() {
+		h.ring(everybody)
+		h.gate.leave()
+	}
 }
 
 func (h *holders) Close() error {
-	h.Stop()
-	h.Unlock()
-	for h.mem.waiters.Load()&h.bit != 0 {
-		runtime.Gosched() // a wait in this process still uses the memory
+	h.stopped.Store(true)
+	if !h.gate.close(func() { h.ring(everybody) }) {
+		return nil
 	}
+	h.free()
 	return h.mem.unmap()
 }
 

@@ -72,11 +72,7 @@ func open(o Options, f *os.File, place int) (Lock, error) {
 		}
 		f.Close() // the mapping stays
 	}
-	l, err := modes[o.Mode].open(o, m)
-	if err != nil && m.mem != nil {
-		m.mem.unmap()
-	}
-	return l, err
+	return modes[o.Mode].open(o, m)
 }
 
 // material is what a Lock is made of: a file, or memory.

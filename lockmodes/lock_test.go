@@ -95,15 +95,18 @@ func TestAllocations(t *testing.T) {
 
 // The file of a lock has no name, and nothing is left of any.
 func TestNothingIsLeft(t *testing.T) {
-	before := lockNames(t)
 	for m := range lockmodes.Modes {
 		dir := t.TempDir()
 		s, err := lockmodes.Create(lockmodes.Options{Mode: m, Permits: 1, Dir: dir, UID: -1, Record: filepath.Join(dir, "record")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m == lockmodes.SysVSem && slices.Equal(before, lockNames(t)) {
-			t.Error("there is no new semaphore")
+		id := "none"
+		if m == lockmodes.SysVSem {
+			there := false
+			if id, there = semaphoreOf(t, filepath.Join(dir, "record")); !there {
+				t.Errorf("there is no semaphore %s", id)
+			}
 		}
 		if err := s.Close(); err != nil {
 			t.Errorf("%s: %v", m, err)
@@ -112,9 +115,9 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Errorf("%s leaves %v", m, left)
 		}
 		s.Clear(1) // comes too late
-	}
-	if after := lockNames(t); !slices.Equal(before, after) {
-		t.Errorf("semaphores before %v, after %v", before, after)
+		if isSemaphore(t, id) {
+			t.Errorf("the semaphore %s is left", id)
+		}
 	}
 }
 
@@ -125,7 +128,6 @@ func TestSweep(t *testing.T) {
 	if found, err := lockmodes.Sweep(record); found || err != nil {
 		t.Errorf("without a record: %v, %v", found, err)
 	}
-	before := lockNames(t)
 	lost, err := lockmodes.Create(lockmodes.Options{Mode: lockmodes.SysVSem, UID: -1, Record: record})
 	if err != nil {
 		t.Fatal(err)
@@ -134,8 +136,8 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := lockNames(t)
-	for _, other := range []string{"", "nonsense\n", strings.Fields(string(text))[0] + " 1\n", strings.Fields(string(text))[0] + "\n"} {
+	id, _ := semaphoreOf(t, record)
+	for _, other := range []string{"", "nonsense\n", id + " 1\n", id + "\n"} {
 		if err := os.WriteFile(record, []byte(other), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +148,7 @@ func TestSweep(t *testing.T) {
 			t.Errorf("the record %q is still there", other)
 		}
 	}
-	if !slices.Equal(with, lockNames(t)) {
+	if !isSemaphore(t, id) {
 		t.Fatal("somebody else's semaphore was removed")
 	}
 	if err := os.WriteFile(record, text, 0o600); err != nil {
@@ -155,8 +157,8 @@ func TestSweep(t *testing.T) {
 	if found, err := lockmodes.Sweep(record); !found || err != nil {
 		t.Errorf("of a killed one: %v, %v", found, err)
 	}
-	if after := lockNames(t); !slices.Equal(before, after) {
-		t.Errorf("semaphores before %v, after %v", before, after)
+	if isSemaphore(t, id) {
+		t.Errorf("the semaphore %s is left", id)
 	}
 	if err := lost.Close(); err == nil {
 		t.Error("what is gone was removed again")
@@ -218,6 +220,39 @@ func TestCloseWhileWaiting(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Close meets calls that are about to begin.
+func TestCloseAtAnyMoment(t *testing.T) {
+	for m := range lockmodes.Modes {
+		o := lockmodes.Options{Mode: m, Permits: 1, Dir: t.TempDir(), UID: -1}
+		s, err := lockmodes.Create(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			f, err := s.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := lockmodes.Open(o, f, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for l.Lock() == nil {
+					l.Unlock()
+				}
+			}()
+			if err := errors.Join(l.Close(), l.Close()); err != nil && !errors.Is(err, os.ErrClosed) {
+				t.Errorf("%s: %v", m, err)
+			}
+			<-done
+		}
+		s.Close()
 	}
 }
 

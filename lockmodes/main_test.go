@@ -2,7 +2,6 @@ package lockmodes_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -308,16 +307,28 @@ func (c *child) quit() {
 	}
 }
 
-func lockNames(t *testing.T) []string {
+// semaphoreOf is the number of the System V semaphore that a record names, and
+// whether there is one.
+func semaphoreOf(t *testing.T, record string) (id string, there bool) {
+	t.Helper()
+	text, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _, _ = strings.Cut(string(text), " ")
+	return id, isSemaphore(t, id)
+}
+
+func isSemaphore(t *testing.T, id string) bool {
+	t.Helper()
 	b, err := os.ReadFile("/proc/sysvipc/sem")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []string
-	for _, line := range bytes.Split(b, []byte("\n")) {
-		if w := strings.Fields(string(line)); len(w) > 1 {
-			all = append(all, w[1])
+	for _, line := range strings.Split(string(b), "\n") {
+		if w := strings.Fields(line); len(w) > 1 && w[1] == id {
+			return true
 		}
 	}
-	return all
+	return false
 }

@@ -16,6 +16,10 @@ func (l *free) Lock() error {
 	return nil
 }
 
-func (l *free) Unlock()      {}
-func (l *free) Stop()        { l.stopped.Store(true) }
-func (l *free) Close() error { return nil }
+func (l *free) Unlock() {}
+func (l *free) Stop()   { l.stopped.Store(true) }
+
+func (l *free) Close() error {
+	l.Stop()
+	return nil
+}

@@ -24,7 +24,7 @@ type pthread struct {
 	mem     *memory
 	tid     uint32
 	stopped atomic.Bool
-	waiting atomic.Int32
+	gate    gate
 	quit    chan struct{}
 	ended   chan struct{}
 }
@@ -42,6 +42,7 @@ func openPthread(_ Options, m material) (Lock, error) {
 	failed := make(chan error)
 	go l.own(failed)
 	if err := <-failed; err != nil {
+		m.mem.unmap()
 		return nil, err
 	}
 	return l, nil
@@ -78,7 +79,13 @@ func (l *pthread) own(failed chan<- error) {
 	unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, 0, unsafe.Offsetof(h.entry), 0) // the thread becomes any other
 }
 
-func (l *pthread) TryLock() bool { return !l.stopped.Load() && l.take(0) }
+func (l *pthread) TryLock() bool {
+	if !l.gate.enter() {
+		return false
+	}
+	defer l.gate.leave()
+	return !l.stopped.Load() && l.take(0)
+}
 
 // take takes a mutex that nobody has, or whose owner died. What it guards is a
 // queue in the kernel, which a death leaves as it should be.
@@ -95,11 +102,13 @@ func (l *pthread) take(waiters uint32) bool {
 }
 
 func (l *pthread) Lock() error {
-	if l.TryLock() {
+	if !l.gate.enter() {
+		return ErrStopped
+	}
+	defer l.gate.leave()
+	if !l.stopped.Load() && l.take(0) {
 		return nil
 	}
-	l.waiting.Add(1)
-	defer l.waiting.Add(-1)
 	for !l.stopped.Load() {
 		// Who has slept cannot know whether others still do.
 		if l.take(mutexWaiters) {
@@ -116,6 +125,13 @@ func (l *pthread) Lock() error {
 }
 
 func (l *pthread) Unlock() {
+	if l.gate.enter() {
+		l.free()
+		l.gate.leave()
+	}
+}
+
+func (l *pthread) free() {
 	if l.mem.mutex.Swap(0)&mutexWaiters != 0 {
 		wake(&l.mem.mutex, 1)
 	}
@@ -124,18 +140,19 @@ func (l *pthread) Unlock() {
 // Stop wakes all who sleep: those of other processes look, and sleep again.
 func (l *pthread) Stop() {
 	l.stopped.Store(true)
-	if l.waiting.Load() > 0 {
+	if l.gate.enter() {
 		wake(&l.mem.mutex, everybody)
+		l.gate.leave()
 	}
 }
 
 func (l *pthread) Close() error {
-	l.Stop()
-	if l.mem.mutex.Load()&mutexOwner == l.tid {
-		l.Unlock()
+	l.stopped.Store(true)
+	if !l.gate.close(func() { wake(&l.mem.mutex, everybody) }) {
+		return nil
 	}
-	for l.waiting.Load() > 0 {
-		runtime.Gosched()
+	if l.mem.mutex.Load()&mutexOwner == l.tid {
+		l.free()
 	}
 	close(l.quit)
 	<-l.ended

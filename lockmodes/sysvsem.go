@@ -32,7 +32,6 @@ type sysvsem struct {
 	take, give sembuf
 	stopped    atomic.Bool
 	held       atomic.Bool
-	mem        *memory
 }
 
 // sembuf is struct sembuf of linux/sem.h.
@@ -43,8 +42,11 @@ type sembuf struct {
 }
 
 func openSysVSem(_ Options, m material) (Lock, error) {
-	return &sysvsem{id: uintptr(m.mem.semid.Load()), mem: m.mem,
-		take: sembuf{op: -1, flg: semUndo}, give: sembuf{op: 1, flg: semUndo}}, nil
+	id := m.mem.semid.Load() // is all that it is for
+	if err := m.mem.unmap(); err != nil {
+		return nil, err
+	}
+	return &sysvsem{id: uintptr(id), take: sembuf{op: -1, flg: semUndo}, give: sembuf{op: 1, flg: semUndo}}, nil
 }
 
 func (l *sysvsem) TryLock() bool {
@@ -94,7 +96,7 @@ func (l *sysvsem) Close() error {
 	if l.held.Load() {
 		l.Unlock()
 	}
-	return l.mem.unmap()
+	return nil
 }
 
 // semctl is semctl(2) for the first semaphore of a set. What is behind arg, and
