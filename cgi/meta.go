@@ -21,6 +21,9 @@ type Meta struct {
 
 	Software string   // SERVER_SOFTWARE
 	Local    net.Addr // where the connection was accepted: SERVER_ADDR and SERVER_PORT
+	// HTTPS says that the client speaks TLS although the connection does not: a
+	// proxy stands between. Of a connection with TLS it need not be said.
+	HTTPS bool
 
 	// BodyLength is the length of the body that the child gets, after any
 	// transfer coding has been removed. 0 is "no body": CONTENT_LENGTH unset.
@@ -155,7 +158,7 @@ func cleanPath(p string) string {
 
 func (m *Meta) eachAddress(set func(name, value string)) {
 	r := m.Request
-	if r.TLS != nil {
+	if r.TLS != nil || m.HTTPS {
 		set("REQUEST_SCHEME", "https")
 		set("HTTPS", "on")
 	} else {
@@ -175,7 +178,7 @@ func (m *Meta) eachAddress(set func(name, value string)) {
 		set("SERVER_PORT", local.port)
 	case port != "":
 		set("SERVER_PORT", port)
-	case r.TLS != nil:
+	case r.TLS != nil || m.HTTPS:
 		set("SERVER_PORT", "443")
 	default:
 		set("SERVER_PORT", "80")

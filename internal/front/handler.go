@@ -16,6 +16,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/front/peer"
 	"sluice/sendfile"
 )
 
@@ -32,6 +33,8 @@ type Handler struct {
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
 	Tracking *Tracking  // nil: none
+	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
+	Proxies *peer.Networks
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -54,7 +57,7 @@ func (h *Handler) mayNote(app string) bool {
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := respond(w, r)
-	h.answer(rw, r)
+	h.answer(rw, h.forwarded(rw, r))
 	rw.free() // not where a panic ends the connection: who knows who has it then
 }
 
@@ -70,6 +73,22 @@ func (h *Handler) answer(rw *response, r *http.Request) {
 	if err := h.serve(rw, r); err != nil {
 		h.failed(rw, r, err)
 	}
+}
+
+// forwarded is the request as the client sent it to a proxy: everything that
+// follows takes the client that a trusted one names for its own.
+func (h *Handler) forwarded(w *response, r *http.Request) *http.Request {
+	f, ok := h.Proxies.Forwarded(r.RemoteAddr, r.Header)
+	if !ok {
+		return r
+	}
+	w.https = f.HTTPS
+	if f.Client == r.RemoteAddr {
+		return r
+	}
+	n := *r
+	n.RemoteAddr = f.Client
+	return &n
 }
 
 // serve finds the target and answers, and once more for each local redirect.
@@ -186,6 +205,7 @@ func (h *Handler) notOpened(w *response, r *http.Request, err error) error {
 func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[string]string) (exchange.Answer, error) {
 	w.app = t.App.Name
 	h.describe(&w.meta, r, t)
+	w.meta.HTTPS = w.https
 	req := &w.ask
 	*req = exchange.Request{
 		HTTP:    r,

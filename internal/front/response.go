@@ -22,6 +22,7 @@ type response struct {
 	conn    http1.Connection // nil where the connection is not ours, as in tests
 	proto10 bool
 	head    bool // a body is not sent
+	https   bool // the client speaks TLS to a proxy
 	app     string
 	track   *tracker // nil: nobody follows the request
 

@@ -20,6 +20,7 @@ import (
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
+	"sluice/internal/front/accept"
 	"sluice/internal/front/http1"
 	"sluice/internal/poll"
 	"sluice/internal/procs"
@@ -53,12 +54,13 @@ var floor []byte
 const floorBytes = 16 << 20
 
 type worker struct {
-	wire  *wire
-	log   *slog.Logger
-	front *http1.Server
-	keep  []*os.File
-	set   *poll.Set
-	asm   *assemble.Worker
+	wire      *wire
+	log       *slog.Logger
+	front     *http1.Server
+	listening []*os.File // kept, or the collector would close them
+	acceptor  *accept.Acceptor
+	set       *poll.Set
+	asm       *assemble.Worker
 
 	scripts spawner.Scripts
 	remote  *remoteScripts // nil: there are none
@@ -164,6 +166,7 @@ func (w *worker) start(s *setup) error {
 		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
 		Place:    place,
+		Seats:    memory.seats,
 		Slow:     w.slow,
 		Set:      set,
 	})
@@ -176,13 +179,10 @@ func (w *worker) start(s *setup) error {
 	}
 	go countGoroutines(place)
 	go procs.Adapt(nil)
-	w.front = http1.New(asm.Front)
-	for _, f := range files[fileListener] {
-		if err := w.accept(f); err != nil {
-			return err
-		}
-	}
-	return nil
+	o := asm.Front
+	o.Freed = func() { w.acceptor.Resume() }
+	w.front = http1.New(o)
+	return w.startAccepting(s.Config, files, s.Place, place)
 }
 
 // starter starts the scripts of an app; apart are those whose scripts the master
@@ -192,29 +192,6 @@ func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
 		return w.remote.For(a)
 	}
 	return w.scripts.With(assemble.ScriptOptions(a, nil))
-}
-
-func (w *worker) accept(f *os.File) error {
-	fd := int(f.Fd())
-	unix.SetNonblock(fd, true)
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return err
-	}
-	_, isUnix := sa.(*unix.SockaddrUnix)
-	l := &http1.Listener{TCP: !isUnix}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	_, err = w.set.Watch(fd, unix.EPOLLIN, func() {
-		for range 16 {
-			c, sa, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			if err != nil {
-				return
-			}
-			w.front.Take(l, c, poll.Addr(sa))
-		}
-	})
-	w.keep = append(w.keep, f)
-	return err
 }
 
 // countGoroutines keeps their number in the scoreboard: who looks for a leak sees
@@ -257,6 +234,9 @@ func (w *worker) stop(timeout time.Duration) {
 	case timeout > 0:
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
+	}
+	if w.acceptor != nil {
+		w.acceptor.Stop()
 	}
 	if w.front != nil {
 		if err := w.front.Shutdown(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/internal/front/peer"
 	"sluice/internal/front/wire"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
@@ -33,10 +34,14 @@ type conn struct {
 	next, prev *conn // on the server's list
 	listed     bool
 
+	why     refusal   // it is refused; welcome: it is served
+	proxied bool      // a PROXY header is still to come
+	seat    peer.Seat // of its client
+
 	limit  time.Time // by which what is being read must be here; zero: none
 	served int       // requests
 	work   *workspace
-	drain  time.Time // until when it lingers
+	drain  draining // how it lingers
 }
 
 // stateClosed is the state of a connection that is not on the scoreboard.
@@ -89,7 +94,13 @@ func (c *conn) hungup(broken bool) {
 // woken ends the parking: there is something to read, the client has gone, or
 // its time is over. It is the set's goroutine.
 func (c *conn) woken() {
-	if !c.pc.Readable() && c.pc.Queued() == 0 {
+	quiet := func() bool { return !c.pc.Readable() && c.pc.Queued() == 0 }
+	for quiet() && !c.pc.Expired() { // the deadline was the one before the parking
+		if c.pc.Park(c.woken) {
+			return
+		}
+	}
+	if quiet() && (c.why == welcome || c.s.stopping.Load()) {
 		c.close()
 		return
 	}
@@ -99,6 +110,13 @@ func (c *conn) woken() {
 // serve serves the connection until it is parked or gone.
 func (c *conn) serve() {
 	c.work = workspaces.Get().(*workspace)
+	if c.proxied && !c.readProxyHeader() {
+		return
+	}
+	if c.why != welcome {
+		c.refuseNow()
+		return
+	}
 	for c.request() {
 	}
 }
@@ -147,9 +165,9 @@ var (
 
 // readHead reads up to the end of a request's head.
 func (c *conn) readHead() error {
-	w := c.work
-	w.head.Reset()
+	c.work.head.Reset()
 	for {
+		w := c.work // another one, where parking was given up at the last moment
 		if w.w > w.r {
 			n, err := wire.ParseHead(w.in[w.r:w.w], &w.head, c.s.opt.HeaderBytes)
 			if err != nil {
@@ -157,7 +175,7 @@ func (c *conn) readHead() error {
 			}
 			if n > 0 {
 				w.r += n
-				c.idle.Store(false)
+				c.busy()
 				c.limit = time.Time{}
 				return nil
 			}
@@ -198,7 +216,7 @@ func (c *conn) readMore() error {
 
 // begun: some of a head is here, and the rest has to follow in time.
 func (c *conn) begun() {
-	c.idle.Store(false)
+	c.busy()
 	c.move(scoreboard.Reading)
 	// The limit of the first one has counted since the connection was made.
 	if c.served > 0 {
@@ -230,6 +248,9 @@ func (c *conn) awaitRequest() error {
 // quiet is what is done when nothing came for a while: the connection is
 // parked, until the limit, or closed.
 func (c *conn) quiet() error {
+	// First the deadline, then the look at stopping: a dismissal that comes
+	// between them sets another one.
+	c.pc.SetReadDeadline(c.limit)
 	if c.s.stopping.Load() || !time.Now().Before(c.limit) {
 		if c.pc.Queued() > 0 { // that came just now
 			c.pc.SetReadDeadline(time.Time{})
@@ -237,7 +258,6 @@ func (c *conn) quiet() error {
 		}
 		return errOver
 	}
-	c.pc.SetReadDeadline(c.limit)
 	c.release()
 	if !c.pc.Park(c.woken) {
 		c.work = workspaces.Get().(*workspace)
@@ -259,10 +279,21 @@ func (w *workspace) grow() {
 
 // dismiss ends an idle connection because the server stops.
 func (c *conn) dismiss() {
-	if !c.idle.Load() {
-		return
+	c.s.dismissing.Lock()
+	defer c.s.dismissing.Unlock()
+	if c.idle.Load() {
+		c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
 	}
-	c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
+}
+
+// busy ends the idling. A dismissal that has just found the connection idle is
+// over then, and its deadline does not hit the request.
+func (c *conn) busy() {
+	c.idle.Store(false)
+	if c.s.stopping.Load() {
+		c.s.dismissing.Lock()
+		c.s.dismissing.Unlock()
+	}
 }
 
 // cut ends the connection whatever it does.
@@ -277,6 +308,7 @@ func (c *conn) cut() {
 func (c *conn) close() {
 	if from := c.state.Swap(stateClosed); from != stateClosed {
 		c.s.opt.Place.Leave(scoreboard.ConnState(from))
+		c.seat.Leave()
 	}
 	c.pc.Close()
 	c.s.delist(c)
@@ -364,9 +396,9 @@ func (c *conn) after(res *response, b *body, fine bool) bool {
 
 // refuse answers a request that is none, and ends the connection.
 func (c *conn) refuse(bad *wire.Error) {
-	c.idle.Store(false)
+	c.busy()
 	c.s.opt.Log.Info("bad request", "client", c.remoteAddr(), "status", bad.Status, "reason", bad.Reason)
-	c.work.res.refuse(c, bad)
+	c.work.res.refuse(c, bad, true)
 	c.release()
 	c.leave(ending{unread: true, timeout: bad.Status == http.StatusRequestTimeout})
 }

@@ -98,29 +98,44 @@ func (l *lingering) init(s *Server) {
 	l.kernel = make(chan struct{}, kernelCloses)
 }
 
+// draining is the state of a lingering connection.
+type draining struct {
+	idle  time.Duration // without a byte from the client
+	until time.Time
+	count *atomic.Int64 // of such; nil: it is bounded otherwise
+}
+
 // leave ends a connection in its mode. Nobody serves it any more.
 func (c *conn) leave(e ending) {
 	o := &c.s.opt.Linger
 	switch {
 	case o.Mode == LingerKernel && !e.aborted:
 		c.closeInKernel()
-	case o.Mode.lingers(e, c.pc.Queued) && !c.pc.Broken() && c.linger():
+	case o.Mode.lingers(e, c.pc.Queued) && !c.pc.Broken() && c.lingerCounted():
 	default:
 		c.close()
 	}
 }
 
+// lingerCounted lingers unless there are too many that do.
+func (c *conn) lingerCounted() bool {
+	l, o := &c.s.linger, &c.s.opt.Linger
+	if l.n.Add(1) <= int64(o.Max) && c.linger(o.Idle, o.Total, &l.n) {
+		return true
+	}
+	l.n.Add(-1)
+	return false
+}
+
 // linger half-closes the connection and parks it, so that what the client still
-// sends is thrown away; false: it cannot.
-func (c *conn) linger() bool {
-	l := &c.s.linger
-	if l.n.Add(1) > int64(c.s.opt.Linger.Max) || c.pc.CloseWrite() != nil {
-		l.n.Add(-1)
+// sends is thrown away; false: it cannot. count is one less at the end.
+func (c *conn) linger(idle, total time.Duration, count *atomic.Int64) bool {
+	if c.pc.CloseWrite() != nil {
 		return false
 	}
 	c.move(scoreboard.Lingering)
 	now := time.Now()
-	c.drain = now.Add(c.s.opt.Linger.Total)
+	c.drain = draining{idle: idle, until: now.Add(total), count: count}
 	c.awaitEnd(now)
 	c.drained()
 	return true
@@ -128,9 +143,9 @@ func (c *conn) linger() bool {
 
 // awaitEnd bounds the wait for more of what is thrown away.
 func (c *conn) awaitEnd(now time.Time) {
-	limit := now.Add(c.s.opt.Linger.Idle)
-	if limit.After(c.drain) {
-		limit = c.drain
+	limit := now.Add(c.drain.idle)
+	if limit.After(c.drain.until) {
+		limit = c.drain.until
 	}
 	c.pc.SetReadDeadline(limit)
 }
@@ -141,7 +156,7 @@ func (c *conn) drained() {
 	for range drainTurns {
 		n, done := c.pc.Discard()
 		now := time.Now()
-		if done || !now.Before(c.drain) || n == 0 && c.pc.Expired() {
+		if done || !now.Before(c.drain.until) || n == 0 && c.pc.Expired() {
 			c.endLinger()
 			return
 		}
@@ -160,7 +175,9 @@ func (c *conn) drained() {
 const drainTurns = 4
 
 func (c *conn) endLinger() {
-	c.s.linger.n.Add(-1)
+	if n := c.drain.count; n != nil {
+		n.Add(-1)
+	}
 	c.close()
 }
 

@@ -454,13 +454,20 @@ func (w *response) Reset() { w.c.pc.SetLinger(0) }
 // State implements Connection.
 func (w *response) State(s scoreboard.ConnState) { w.c.move(s) }
 
-// refuse answers a head that is none.
-func (w *response) refuse(c *conn, bad *wire.Error) {
+// refuse answers in place of the handler.
+func (w *response) refuse(c *conn, bad *wire.Error, withBody bool) {
 	text := fmt.Sprintf("%d %s\n", bad.Status, http.StatusText(bad.Status))
 	b := wire.AppendStatusLine(w.out[:0], 1, bad.Status)
 	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"...)
-	b = wire.AppendLength(wire.AppendDate(b, time.Now()), int64(len(text)))
-	w.out = append(append(b, "\r\n"...), text...)
+	if bad.Status == http.StatusServiceUnavailable {
+		b = append(b, "Retry-After: "...)
+		b = append(strconv.AppendInt(b, retryAfter, 10), "\r\n"...)
+	}
+	b = append(wire.AppendLength(wire.AppendDate(b, time.Now()), int64(len(text))), "\r\n"...)
+	if withBody {
+		b = append(b, text...)
+	}
+	w.out = b
 	c.pc.Write(w.out)
 }
 
