@@ -1,18 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"sluice/internal/machine"
+	"sluice/internal/samples"
 )
 
 // report is everything that one run tells.
@@ -69,24 +68,13 @@ func (x sample) cost(s scenario) float64 {
 type measure func(sample, scenario) float64
 
 // spread is a median with the extremes of the rounds.
-type spread struct{ median, least, most float64 }
-
-func spreadOf(values []float64) spread {
-	if len(values) == 0 {
-		return spread{}
-	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return spread{median: (v[(n-1)/2] + v[n/2]) / 2, least: v[0], most: v[n-1]}
-}
-
 // over reduces one measure of a row.
-func (r *row) over(s scenario, m measure) spread {
+func (r *row) over(s scenario, m measure) samples.Spread {
 	var values []float64
 	for _, x := range r.samples {
 		values = append(values, m(x, s))
 	}
-	return spreadOf(values)
+	return samples.SpreadOf(values)
 }
 
 // ratio is the median over rounds of this row's measure divided by the other's
@@ -101,7 +89,7 @@ func (r *row) ratio(s scenario, other *row, m measure) (float64, bool) {
 			values = append(values, m(r.samples[i], s)/base)
 		}
 	}
-	return spreadOf(values).median, len(values) > 0
+	return samples.SpreadOf(values).Median, len(values) > 0
 }
 
 func (r *row) errors() (sum int64) {
@@ -132,20 +120,21 @@ func (res *result) table() [][]string {
 		pss := func(x sample, _ scenario) float64 { return float64(x.pss) / (1 << 20) }
 		peak := func(x sample, _ scenario) float64 { return float64(x.peak) / (1 << 20) }
 		line := []string{r.server,
-			r.over(s, sample.rate).text(digits), r.latency(func(x sample) time.Duration { return x.p50 }),
-			r.latency(func(x sample) time.Duration { return x.p99 }), r.over(s, sample.cost).text(max(digits, 1))}
+			spreadText(r.over(s, sample.rate), digits), r.latency(func(x sample) time.Duration { return x.p50 }),
+			r.latency(func(x sample) time.Duration { return x.p99 }), spreadText(r.over(s, sample.cost), max(digits, 1))}
 		for _, peer := range []string{"nginx", "lighttpd"} {
 			line = append(line, r.against(s, res.row(peer), sample.rate), r.against(s, res.row(peer), sample.cost))
 		}
 		lines = append(lines, append(line,
-			fmt.Sprintf("%.1f", r.over(s, pss).most), fmt.Sprintf("%.1f", r.over(s, peak).most),
+			fmt.Sprintf("%.1f", r.over(s, pss).Most), fmt.Sprintf("%.1f", r.over(s, peak).Most),
 			r.generator(), fmt.Sprint(r.errors())))
 	}
 	return lines
 }
 
-func (v spread) text(digits int) string {
-	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, v.median, digits, v.least, digits, v.most)
+// spreadText is a median with the extremes of the rounds.
+func spreadText(v samples.Spread, digits int) string {
+	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, v.Median, digits, v.Least, digits, v.Most)
 }
 
 func (r *row) against(s scenario, other *row, m measure) string {
@@ -159,16 +148,16 @@ func (r *row) against(s scenario, other *row, m measure) string {
 // latency is the median over rounds, with the worst round.
 func (r *row) latency(of func(sample) time.Duration) string {
 	v := r.over(scenario{}, func(x sample, _ scenario) float64 { return float64(of(x).Microseconds()) / 1000 })
-	return fmt.Sprintf("%.2f ms (≤%.2f)", v.median, v.most)
+	return fmt.Sprintf("%.2f ms (≤%.2f)", v.Median, v.Most)
 }
 
 // generator is how busy the load generator was: near 100 % it is the limit.
 func (r *row) generator() string {
 	v := r.over(scenario{}, func(x sample, _ scenario) float64 { return 100 * x.busy })
-	if v.most == 0 {
+	if v.Most == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.0f %%", v.median)
+	return fmt.Sprintf("%.0f %%", v.Median)
 }
 
 // faults names every server that could not take part or gave errors.
@@ -247,11 +236,9 @@ var versions = [][]string{
 
 // machine describes where the run happens.
 func (b *bench) machine(ctx context.Context) [][2]string {
-	var u syscall.Utsname
-	syscall.Uname(&u)
 	list := [][2]string{
-		{"kernel", utsName(u.Sysname) + " " + utsName(u.Release) + " " + utsName(u.Machine)},
-		{"CPUs", fmt.Sprintf("%d, %s", runtime.NumCPU(), cpuModel())},
+		{"kernel", machine.Kernel()},
+		{"CPUs", fmt.Sprintf("%d, %s", runtime.NumCPU(), machine.CPU())},
 		{"rounds", fmt.Sprintf("%d of %v, servers in rotated order", b.rounds, b.duration)},
 	}
 	if b.sluice != "" {
@@ -279,27 +266,6 @@ func versionOf(ctx context.Context, path, flag string) string {
 		}
 	}
 	return "version unknown"
-}
-
-func utsName(field [65]int8) string {
-	var b []byte
-	for _, c := range field {
-		if c == 0 {
-			break
-		}
-		b = append(b, byte(c))
-	}
-	return string(b)
-}
-
-func cpuModel() string {
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range bytes.Lines(text) {
-		if name, value, ok := strings.Cut(string(line), ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "model unknown"
 }
 
 // notes are what a reader must know to judge the tables.

@@ -15,22 +15,6 @@ func rounds(cpu time.Duration, requests ...int64) []sample {
 	return list
 }
 
-func TestSpreadOf(t *testing.T) {
-	for _, c := range []struct {
-		in   []float64
-		want spread
-	}{
-		{nil, spread{}},
-		{[]float64{3}, spread{3, 3, 3}},
-		{[]float64{9, 1, 5}, spread{5, 1, 9}},
-		{[]float64{4, 1, 2, 3}, spread{2.5, 1, 4}},
-	} {
-		if got := spreadOf(c.in); got != c.want {
-			t.Errorf("%v: %+v, want %+v", c.in, got, c.want)
-		}
-	}
-}
-
 // TestRatioIsPairwise has a machine that becomes ten times slower: the ratio of
 // medians would be 10 or 0.1, the median of ratios is 2.
 func TestRatioIsPairwise(t *testing.T) {

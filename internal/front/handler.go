@@ -16,7 +16,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
-	"sluice/internal/front/http1"
+	"sluice/internal/front/peer"
 	"sluice/sendfile"
 )
 
@@ -33,6 +33,8 @@ type Handler struct {
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
 	Tracking *Tracking  // nil: none
+	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
+	Proxies *peer.Networks
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -54,8 +56,12 @@ func (h *Handler) mayNote(app string) bool {
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rw := &response{ResponseWriter: w, proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
-	rw.conn, _ = w.(http1.Connection)
+	rw := respond(w, r)
+	h.answer(rw, h.forwarded(rw, r))
+	rw.free() // not where a panic ends the connection: who knows who has it then
+}
+
+func (h *Handler) answer(rw *response, r *http.Request) {
 	if h.Tracking != nil {
 		rw.track = h.Tracking.begin(r, rw.conn)
 		defer rw.track.end(rw)
@@ -67,6 +73,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(rw, r); err != nil {
 		h.failed(rw, r, err)
 	}
+}
+
+// forwarded is the request as the client sent it to a proxy: everything that
+// follows takes the client that a trusted one names for its own.
+func (h *Handler) forwarded(w *response, r *http.Request) *http.Request {
+	f, ok := h.Proxies.Forwarded(r.RemoteAddr, r.Header)
+	if !ok {
+		return r
+	}
+	w.https = f.HTTPS
+	if f.Client == r.RemoteAddr {
+		return r
+	}
+	n := *r
+	n.RemoteAddr = f.Client
+	return &n
 }
 
 // serve finds the target and answers, and once more for each local redirect.
@@ -178,9 +200,12 @@ func (h *Handler) notOpened(w *response, r *http.Request, err error) error {
 // exchange passes the request to the application; vars are an authorizer's.
 func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[string]string) (exchange.Answer, error) {
 	w.app = t.App.Name
-	req := &exchange.Request{
+	h.describe(&w.meta, r, t)
+	w.meta.HTTPS = w.https
+	req := &w.ask
+	*req = exchange.Request{
 		HTTP:    r,
-		Meta:    h.Meta(r, t),
+		Meta:    &w.meta,
 		Command: t.command(),
 		Params:  t.Route.Params,
 		Stream:  t.Route.Stream,
@@ -188,7 +213,7 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		Whole:   w.proto10 && !w.canReset(),
 	}
 	if w.track != nil {
-		w.track.forApp(t.App)
+		req.Now = w.track.forApp(t.App)
 		req.Observer = w.track
 	}
 	if len(vars) > 0 {
@@ -206,8 +231,14 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 
 // Meta is what the child of a target is told about the request.
 func (h *Handler) Meta(r *http.Request, t Target) *cgi.Meta {
+	m := &cgi.Meta{}
+	h.describe(m, r, t)
+	return m
+}
+
+func (h *Handler) describe(m *cgi.Meta, r *http.Request, t Target) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return &cgi.Meta{
+	*m = cgi.Meta{
 		Request:           r,
 		ScriptName:        t.ScriptName,
 		ScriptFilename:    t.ScriptFilename,

@@ -27,7 +27,7 @@ type Target struct {
 	App            *App
 	ScriptName     string
 	ScriptFilename string
-	Folder         string // where ScriptFilename was looked for, with its slash; "" where the route names the script
+	Folder         string // where ScriptFilename was looked for, with its slash; "" where the route names the script, or it is not ours to start
 	PathInfo       string
 	DocumentRoot   string
 }
@@ -41,11 +41,15 @@ func (s *Site) Resolve(u *url.URL, inside bool) Target {
 	if !ok {
 		return Target{Site: s, Status: http.StatusBadRequest, Reason: "the path goes above the root, or is none"}
 	}
-	if raw := u.EscapedPath(); hasEncodedSlash(raw) {
-		var t Target
-		if p, t = s.encodedSlashes(p, raw); t.Status != 0 {
-			t.Site = s
-			return t
+	// Without a RawPath the path is what the usual encoding makes of it, in which
+	// no slash is encoded.
+	if u.RawPath != "" {
+		if raw := u.EscapedPath(); hasEncodedSlash(raw) {
+			var t Target
+			if p, t = s.encodedSlashes(p, raw); t.Status != 0 {
+				t.Site = s
+				return t
+			}
 		}
 	}
 	t := s.resolve(p, inside, len(s.Index)+2)
@@ -243,7 +247,7 @@ func (s *Site) script(r *Route, dir, name, file, info string) Target {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, PathInfo: info, DocumentRoot: s.Root}
-	if r.Script == "" || r.Ending != "" {
+	if r.App.Scripts && (r.Script == "" || r.Ending != "") {
 		t.Folder = dir + "/"
 	}
 	if r.App.Filter {
@@ -260,11 +264,7 @@ func (s *Site) script(r *Route, dir, name, file, info string) Target {
 
 // virtual gives a whole prefix to an application that finds its own way.
 func (s *Site) virtual(r *Route, rest string) Target {
-	name := strings.TrimSuffix(r.Prefix, "/")
-	if r.Exact {
-		name = r.Prefix
-	}
-	return s.script(r, s.Root, name, s.Root+name, rest)
+	return s.script(r, s.Root, r.name, r.file, rest)
 }
 
 // static is a route that serves files.

@@ -8,7 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 
+	"sluice/cgi"
+	"sluice/internal/exchange"
 	"sluice/internal/front/http1"
 )
 
@@ -19,6 +22,7 @@ type response struct {
 	conn    http1.Connection // nil where the connection is not ours, as in tests
 	proto10 bool
 	head    bool // a body is not sent
+	https   bool // the client speaks TLS to a proxy
 	app     string
 	track   *tracker // nil: nobody follows the request
 
@@ -26,6 +30,31 @@ type response struct {
 	bytes   int64
 	open    bool // the body ends with the connection
 	aborted bool
+	taken   bool // a script has the connection, and with it the response
+
+	// What the child is asked: used again with the response.
+	ask  exchange.Request
+	meta cgi.Meta
+}
+
+var responses = sync.Pool{New: func() any { return &response{} }}
+
+// respond is the response to a request.
+func respond(w http.ResponseWriter, r *http.Request) *response {
+	rw := responses.Get().(*response)
+	rw.ResponseWriter = w
+	rw.conn, _ = w.(http1.Connection)
+	rw.proto10, rw.head = !r.ProtoAtLeast(1, 1), r.Method == http.MethodHead
+	return rw
+}
+
+// free gives the response back for another request. A child that still ends this
+// one has only its tracker.
+func (w *response) free() {
+	if !w.taken {
+		*w = response{}
+		responses.Put(w)
+	}
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -62,6 +91,7 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Hijack gives the connection to a script that speaks to the client itself.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.taken = true
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err

@@ -31,11 +31,12 @@ func (w *worker) startAccepting(c *config.Config, files map[string][]*os.File, p
 	}
 	var fds []int
 	var listeners []*http1.Listener
-	for _, f := range files[fileListener] {
+	for i, f := range files[fileListener] {
 		l, err := listenerOf(f)
 		if err != nil {
 			return err
 		}
+		l.ProxyFrom = w.asm.ProxyFrom[i]
 		fds, listeners = append(fds, int(fdOf(f))), append(listeners, l)
 	}
 	w.listening = files[fileListener]

@@ -166,7 +166,9 @@ func (w *worker) start(s *setup) error {
 		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
 		Place:    place,
+		Seats:    memory.seats,
 		Slow:     w.slow,
+		Set:      set,
 	})
 	if err != nil {
 		return err
@@ -178,7 +180,7 @@ func (w *worker) start(s *setup) error {
 	go countGoroutines(place)
 	go procs.Adapt(nil)
 	o := asm.Front
-	o.Set, o.Freed = w.set, func() { w.acceptor.Resume() }
+	o.Freed = func() { w.acceptor.Resume() }
 	w.front = http1.New(o)
 	return w.startAccepting(s.Config, files, s.Place, place)
 }

@@ -17,8 +17,7 @@ type body struct {
 
 	mu   sync.Mutex
 	in   wire.Body
-	left int64 // of the Content-Length; -1: chunked
-	over bool  // the handler has returned, or has closed it
+	over bool // the handler has returned, or has closed it
 }
 
 // What became of a client's wish for a 100 before it sends the body (RFC 9110
@@ -41,7 +40,7 @@ func (c *conn) body(r *http.Request) *body {
 		r.Body = http.NoBody
 		return nil
 	}
-	b := &body{c: c, left: r.ContentLength}
+	b := &body{c: c}
 	b.in.Reset((*input)(c), r.ContentLength, c.s.opt.HeaderBytes)
 	if c.work.head.Continue {
 		b.asks.Store(wished)
@@ -61,17 +60,13 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.read(p)
 }
 
-func (b *body) read(p []byte) (n int, err error) {
+func (b *body) read(p []byte) (int, error) {
 	if len(p) > 0 && b.asks.CompareAndSwap(wished, granted) {
 		if _, err := b.c.pc.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
 			return 0, err
 		}
 	}
-	n, err = b.in.Read(p)
-	if b.left > 0 {
-		b.left -= int64(n)
-	}
-	return n, err
+	return b.in.Read(p)
 }
 
 // Close implements io.Closer: nothing is read any more.
@@ -89,7 +84,7 @@ func (b *body) short() bool {
 		return true // it is being read, by a handler that writes meanwhile
 	}
 	defer b.mu.Unlock()
-	return b.in.Done() || b.sending() && b.left <= maxLeft
+	return b.in.Done() || b.sending() && b.in.Left() <= maxLeft
 }
 
 // sending reports whether the client sends the body, or has.

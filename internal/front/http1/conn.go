@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/internal/front/peer"
 	"sluice/internal/front/wire"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
@@ -33,10 +34,14 @@ type conn struct {
 	next, prev *conn // on the server's list
 	listed     bool
 
+	why     refusal   // it is refused; welcome: it is served
+	proxied bool      // a PROXY header is still to come
+	seat    peer.Seat // of its client
+
 	limit  time.Time // by which what is being read must be here; zero: none
 	served int       // requests
 	work   *workspace
-	drain  draining
+	drain  draining // how it lingers
 }
 
 // stateClosed is the state of a connection that is not on the scoreboard.
@@ -89,7 +94,7 @@ func (c *conn) hungup(broken bool) {
 // woken ends the parking: there is something to read, the client has gone, or
 // its time is over. It is the set's goroutine.
 func (c *conn) woken() {
-	if !c.pc.Readable() && c.pc.Queued() == 0 {
+	if !c.pc.Readable() && c.pc.Queued() == 0 && (c.why == welcome || c.s.stopping.Load()) {
 		c.close()
 		return
 	}
@@ -99,6 +104,13 @@ func (c *conn) woken() {
 // serve serves the connection until it is parked or gone.
 func (c *conn) serve() {
 	c.work = workspaces.Get().(*workspace)
+	if c.proxied && !c.readProxyHeader() {
+		return
+	}
+	if c.why != welcome {
+		c.refuseNow()
+		return
+	}
 	for c.request() {
 	}
 }
@@ -277,6 +289,7 @@ func (c *conn) cut() {
 func (c *conn) close() {
 	if from := c.state.Swap(stateClosed); from != stateClosed {
 		c.s.opt.Place.Leave(scoreboard.ConnState(from))
+		c.seat.Leave()
 	}
 	c.pc.Close()
 	c.s.delist(c)
@@ -331,6 +344,11 @@ func (c *conn) handle(res *response, r *http.Request) (fine bool) {
 				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
+	if r.RequestURI == "*" {
+		// It asks about the server as a whole (RFC 9110 section 9.3.7), and no
+		// handler has a place for it.
+		return true
+	}
 	c.s.opt.Handler.ServeHTTP(res, r)
 	return true
 }
@@ -338,6 +356,9 @@ func (c *conn) handle(res *response, r *http.Request) (fine bool) {
 // after decides what becomes of the connection behind an answer: true is
 // another request.
 func (c *conn) after(res *response, b *body, fine bool) bool {
+	if res.limited {
+		res.SetWriteDeadline(time.Time{})
+	}
 	whole := b == nil || b.finish(fine && !res.close)
 	if fine && !res.close && whole {
 		res.end()
@@ -358,7 +379,7 @@ func (c *conn) after(res *response, b *body, fine bool) bool {
 func (c *conn) refuse(bad *wire.Error) {
 	c.idle.Store(false)
 	c.s.opt.Log.Info("bad request", "client", c.remoteAddr(), "status", bad.Status, "reason", bad.Reason)
-	c.work.res.refuse(c, bad)
+	c.work.res.refuse(c, bad, true)
 	c.release()
 	c.leave(ending{unread: true, timeout: bad.Status == http.StatusRequestTimeout})
 }

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"sync"
+	"time"
 
 	"sluice/internal/poll"
 )
@@ -23,6 +24,18 @@ func (h *Hijacked) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return h.Conn.Read(p)
+}
+
+// SetWriteDeadline bounds Writes; there is no SendTimeout any more.
+func (h *Hijacked) SetWriteDeadline(t time.Time) error {
+	h.Conn.SetSendTimeout(0)
+	return h.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both.
+func (h *Hijacked) SetDeadline(t time.Time) error {
+	h.Conn.SetReadDeadline(t)
+	return h.SetWriteDeadline(t)
 }
 
 // Close closes the connection.

@@ -100,7 +100,9 @@ func (l *lingering) init(s *Server) {
 
 // draining is the state of a lingering connection.
 type draining struct {
+	idle  time.Duration // without a byte from the client
 	until time.Time
+	count *atomic.Int64 // of such; nil: it is bounded otherwise
 }
 
 // leave ends a connection in its mode. Nobody serves it any more.
@@ -109,24 +111,43 @@ func (c *conn) leave(e ending) {
 	switch {
 	case o.Mode == LingerKernel && !e.aborted:
 		c.closeInKernel()
-	case o.Mode.lingers(e, c.pc.Queued) && !c.pc.Broken() && c.linger():
+	case o.Mode.lingers(e, c.pc.Queued) && !c.pc.Broken() && c.lingerCounted():
 	default:
 		c.close()
 	}
 }
 
+// lingerCounted lingers unless there are too many that do.
+func (c *conn) lingerCounted() bool {
+	l, o := &c.s.linger, &c.s.opt.Linger
+	if l.n.Add(1) <= int64(o.Max) && c.linger(o.Idle, o.Total, &l.n) {
+		return true
+	}
+	l.n.Add(-1)
+	return false
+}
+
 // linger half-closes the connection and parks it, so that what the client still
-// sends is thrown away; false: it cannot.
-func (c *conn) linger() bool {
-	l := &c.s.linger
-	if l.n.Add(1) > int64(c.s.opt.Linger.Max) || c.pc.CloseWrite() != nil {
-		l.n.Add(-1)
+// sends is thrown away; false: it cannot. count is one less at the end.
+func (c *conn) linger(idle, total time.Duration, count *atomic.Int64) bool {
+	if c.pc.CloseWrite() != nil {
 		return false
 	}
 	c.move(scoreboard.Lingering)
-	c.drain.until = time.Now().Add(c.s.opt.Linger.Total)
+	now := time.Now()
+	c.drain = draining{idle: idle, until: now.Add(total), count: count}
+	c.awaitEnd(now)
 	c.drained()
 	return true
+}
+
+// awaitEnd bounds the wait for more of what is thrown away.
+func (c *conn) awaitEnd(now time.Time) {
+	limit := now.Add(c.drain.idle)
+	if limit.After(c.drain.until) {
+		limit = c.drain.until
+	}
+	c.pc.SetReadDeadline(limit)
 }
 
 // drained throws away what is there and waits for more, until the client's end or
@@ -139,11 +160,9 @@ func (c *conn) drained() {
 			c.endLinger()
 			return
 		}
-		limit := now.Add(c.s.opt.Linger.Idle)
-		if limit.After(c.drain.until) {
-			limit = c.drain.until
+		if n > 0 {
+			c.awaitEnd(now)
 		}
-		c.pc.SetReadDeadline(limit)
 		if c.pc.Park(c.drained) {
 			return
 		}
@@ -156,7 +175,9 @@ func (c *conn) drained() {
 const drainTurns = 4
 
 func (c *conn) endLinger() {
-	c.s.linger.n.Add(-1)
+	if n := c.drain.count; n != nil {
+		n.Add(-1)
+	}
 	c.close()
 }
 

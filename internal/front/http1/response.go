@@ -33,6 +33,9 @@ type response struct {
 	err      error // of a write to the client
 
 	sniff    bool // there is no Content-Type
+	unsized  bool // the handler wants no Content-Length
+	limited  bool // the handler has set a write deadline
+	overrun  bool // the handler wrote more than its Content-Length
 	bodiless bool // neither body nor framing: 1xx, 204, 304, and answers to HEAD
 	head     bool // the answer to a HEAD
 	framed   bool // it is decided how the body ends
@@ -126,7 +129,9 @@ func (w *response) interim(status int) {
 // takeHeader takes the handler's fields, but for those that are the connection's.
 func (w *response) takeHeader() {
 	h := w.header
-	if v, ok := h["Content-Length"]; ok {
+	if v, ok := h["Content-Length"]; ok && len(v) == 0 {
+		w.unsized = true
+	} else if ok {
 		if n, err := strconv.ParseInt(first(v), 10, 64); err == nil && n >= 0 && len(v) == 1 {
 			w.declared = n
 		} else {
@@ -140,14 +145,14 @@ func (w *response) takeHeader() {
 			}
 		}
 	}
-	if strings.EqualFold(first(h["Transfer-Encoding"]), "identity") {
-		w.close, w.untilEnd = true, w.declared < 0
+	if w.declared < 0 && !w.bodiless && strings.EqualFold(first(h["Transfer-Encoding"]), "identity") {
+		w.close, w.untilEnd = true, true
 	}
 	_, typed := h["Content-Type"]
-	w.sniff = !typed && len(h["Content-Encoding"]) == 0 && !w.bodiless
+	w.sniff = !typed && first(h["Content-Encoding"]) == "" && (!w.bodiless || w.head)
 	w.fields = wire.AppendStatusLine(w.fields[:0], 1, w.status)
 	w.fields = wire.AppendHeader(w.fields, h, ownFields...)
-	if len(h["Date"]) == 0 {
+	if _, ok := h["Date"]; !ok {
 		w.fields = wire.AppendDate(w.fields, time.Now())
 	}
 }
@@ -172,12 +177,10 @@ func (w *response) frame(whole bool, body []byte) {
 	if w.body != nil {
 		w.body.answered()
 	}
-	if whole && w.declared < 0 && !w.untilEnd && (!w.bodiless || w.head && w.taken > 0) {
+	if whole && w.declared < 0 && !w.untilEnd && !w.unsized && (!w.bodiless || w.head && w.taken > 0) {
 		w.declared = w.taken
 	}
-	if w.sniff && len(body) > 0 {
-		w.fields = wire.AppendField(w.fields, "Content-Type", http.DetectContentType(body))
-	}
+	w.detect(body)
 	if w.c.lastRequest() || !w.bodyWillEnd() {
 		w.close = true
 	}
@@ -200,6 +203,14 @@ func (w *response) frame(whole bool, body []byte) {
 		w.fields = append(w.fields, "Connection: keep-alive\r\n"...)
 	}
 	w.fields = append(w.fields, "\r\n"...)
+}
+
+// detect adds a Content-Type that fits the beginning of the body.
+func (w *response) detect(body []byte) {
+	if w.sniff && len(body) > 0 {
+		w.sniff = false
+		w.fields = wire.AppendField(w.fields, "Content-Type", http.DetectContentType(body))
+	}
 }
 
 // lastRequest reports whether no other request is taken behind this one.
@@ -229,11 +240,15 @@ func (w *response) Write(p []byte) (int, error) {
 	if w.bodiless && !w.head {
 		return 0, http.ErrBodyNotAllowed
 	}
-	w.taken += int64(len(p))
-	if w.declared >= 0 && w.taken > w.declared {
+	if w.overrun || w.declared >= 0 && w.taken+int64(len(p)) > w.declared {
+		w.overrun = true
 		return 0, http.ErrContentLength
 	}
+	w.taken += int64(len(p))
 	if w.head {
+		if !w.framed {
+			w.detect(p)
+		}
 		return len(p), nil
 	}
 	if w.taken != w.declared && len(w.pend)+len(p) <= holdBytes {
@@ -319,8 +334,8 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	if w.status == 0 && !w.hijacked {
 		w.WriteHeader(http.StatusOK)
 	}
-	part, n, ok := sendfile.Part(src)
-	if !ok || w.hijacked || w.err != nil || w.bodiless || w.declared < 0 || w.sniff || n > w.declared-w.taken {
+	file, n, ok := findMovable(src)
+	if !ok || n == 0 || w.hijacked || w.err != nil || w.bodiless || w.declared < 0 || w.sniff || n > w.declared-w.taken {
 		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	w.frame(false, nil)
@@ -338,7 +353,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	moved, err := part.SendTo(raw, n, func(int64) {})
+	moved, err := file.move(raw, n)
 	w.taken += moved
 	if l, ok := src.(*io.LimitedReader); ok {
 		l.N -= moved
@@ -382,15 +397,17 @@ func (w *response) finish() bool {
 	if w.err == nil && short {
 		w.c.s.opt.Log.Warn("answer is shorter than its Content-Length", "request", w.r.RequestURI, "sent", w.taken, "declared", w.declared)
 	}
+	w.close = w.close || w.overrun && !w.bodiless // the handler is not to be trusted
 	return w.err == nil && !short
 }
 
-// SetReadDeadline is for http.ResponseController.
+// SetReadDeadline is for http.ResponseController. It ends with the request.
 func (w *response) SetReadDeadline(t time.Time) error { return w.c.pc.SetReadDeadline(t) }
 
 // SetWriteDeadline is for http.ResponseController. It takes the place of the
-// server's SendTimeout.
+// server's SendTimeout up to the end of the request.
 func (w *response) SetWriteDeadline(t time.Time) error {
+	w.limited = true
 	if t.IsZero() {
 		w.c.pc.SetSendTimeout(w.c.s.opt.SendTimeout)
 	} else {
@@ -437,13 +454,20 @@ func (w *response) Reset() { w.c.pc.SetLinger(0) }
 // State implements Connection.
 func (w *response) State(s scoreboard.ConnState) { w.c.move(s) }
 
-// refuse answers a head that is none.
-func (w *response) refuse(c *conn, bad *wire.Error) {
+// refuse answers in place of the handler.
+func (w *response) refuse(c *conn, bad *wire.Error, withBody bool) {
 	text := fmt.Sprintf("%d %s\n", bad.Status, http.StatusText(bad.Status))
 	b := wire.AppendStatusLine(w.out[:0], 1, bad.Status)
 	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"...)
-	b = wire.AppendLength(wire.AppendDate(b, time.Now()), int64(len(text)))
-	w.out = append(append(b, "\r\n"...), text...)
+	if bad.Status == http.StatusServiceUnavailable {
+		b = append(b, "Retry-After: "...)
+		b = append(strconv.AppendInt(b, retryAfter, 10), "\r\n"...)
+	}
+	b = append(wire.AppendLength(wire.AppendDate(b, time.Now()), int64(len(text))), "\r\n"...)
+	if withBody {
+		b = append(b, text...)
+	}
+	w.out = b
 	c.pc.Write(w.out)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/internal/front/peer"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
 )
@@ -21,7 +22,7 @@ type Options struct {
 	Set     *poll.Set
 	Place   *scoreboard.Place // nil: none
 
-	Connections       int           // at once; see Room
+	Connections       int           // at once; 0: no limit; see Room
 	HeaderBytes       int           // of a request; 0: 64 KiB
 	HeaderTimeout     time.Duration // to the end of a request's header; 0: none
 	KeepaliveIdle     time.Duration // between two requests; 0: a connection is for one
@@ -30,7 +31,11 @@ type Options struct {
 	// AnswerHalfClosed: a client that has closed its side still gets its answer.
 	// Otherwise it counts as gone.
 	AnswerHalfClosed bool
-	Linger           Linger
+	// Refuse: further connections than Connections are answered with 503. Otherwise
+	// they wait to be accepted, by Room.
+	Refuse bool
+	Seats  *peer.Seats // bound the connections of one client; nil: no bound
+	Linger Linger
 	// Freed, if set, is called when there is room for a connection after there
 	// was none.
 	Freed func()
@@ -46,6 +51,8 @@ type Server struct {
 	open   int
 	ended  chan struct{} // closed when the last has gone after Shutdown; made by it
 	linger lingering
+
+	admission admission
 }
 
 // Listener is what the connections of one listener have in common.
@@ -54,6 +61,8 @@ type Listener struct {
 	Addr net.Addr
 	// TCP says that a connection can be reset.
 	TCP bool
+	// ProxyFrom are the peers that have to send a PROXY header before anything else.
+	ProxyFrom *peer.Networks
 }
 
 // New returns a Server.
@@ -63,18 +72,22 @@ func New(o Options) *Server {
 	}
 	s := &Server{opt: o}
 	s.linger.init(s)
+	s.admission.init(o.Log)
 	return s
 }
 
 // Room is how many more connections may be given.
 func (s *Server) Room() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.opt.Connections == 0 {
+	if s.opt.Connections == 0 || s.opt.Refuse {
 		return 1 << 20
 	}
-	return s.opt.Connections - s.open
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room()
 }
+
+// room is for how many more connections there is room.
+func (s *Server) room() int { return s.opt.Connections - (s.open - s.admission.n) }
 
 // Take takes over a connected stream socket that does not block. It may be
 // called in the set's goroutine. remote may be nil.
@@ -91,25 +104,32 @@ func (s *Server) Take(l *Listener, fd int, remote net.Addr) {
 	c := &conn{s: s, l: l, pc: pc}
 	c.state.Store(uint32(scoreboard.Reading))
 	s.opt.Place.Enter(scoreboard.Reading)
-	if !s.enlist(c) {
-		c.close()
-		return
-	}
-	pc.OnHangup(c.hungup)
 	if s.opt.HeaderTimeout > 0 {
 		c.limit = time.Now().Add(s.opt.HeaderTimeout)
 		pc.SetReadDeadline(c.limit)
 	}
+	if !s.enlist(c) || !c.admit(remote) {
+		c.close()
+		return
+	}
+	pc.OnHangup(c.hungup)
 	c.idle.Store(true)
 	if !pc.Park(c.woken) {
 		go c.serve()
 	}
 }
 
-// enlist puts a connection on the list; false: the server stops.
+// enlist puts a connection on the list; false: the server stops, or does not even
+// refuse any more.
 func (s *Server) enlist(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	fits := true
+	if s.opt.Refuse && s.room() <= 0 {
+		fits = s.admission.n < refusedMost
+		s.admission.n++
+		c.why = atLimit
+	}
 	s.open++
 	c.listed = true
 	c.next = s.conns
@@ -117,7 +137,25 @@ func (s *Server) enlist(c *conn) bool {
 		c.next.prev = c
 	}
 	s.conns = c
-	return !s.stopping.Load()
+	return fits && !s.stopping.Load()
+}
+
+// surplus makes a connection one of those that are refused; false: there are too
+// many of them.
+func (s *Server) surplus(c *conn, why refusal) bool {
+	s.mu.Lock()
+	if s.admission.n >= refusedMost {
+		s.mu.Unlock()
+		return false
+	}
+	full := s.room() == 0
+	s.admission.n++
+	c.why = why
+	s.mu.Unlock()
+	if full && s.opt.Freed != nil {
+		s.opt.Freed()
+	}
+	return true
 }
 
 // delist takes a connection off the list.
@@ -137,7 +175,10 @@ func (s *Server) delist(c *conn) {
 		c.next.prev = c.prev
 	}
 	c.next, c.prev = nil, nil
-	full := s.open == s.opt.Connections
+	full := c.why == welcome && s.room() == 0
+	if c.why != welcome {
+		s.admission.n--
+	}
 	s.open--
 	if s.open == 0 && s.ended != nil {
 		close(s.ended)

@@ -20,6 +20,12 @@ import (
 // does, too, and closes what is open.
 func Serve(t testing.TB, o http1.Options, n int) (s *http1.Server, addrs []string, stop func()) {
 	t.Helper()
+	return ServeOn(t, o, n, &http1.Listener{TCP: true})
+}
+
+// ServeOn is Serve with listeners of a kind.
+func ServeOn(t testing.TB, o http1.Options, n int, kind *http1.Listener) (s *http1.Server, addrs []string, stop func()) {
+	t.Helper()
 	set, err := poll.New()
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,7 @@ func Serve(t testing.TB, o http1.Options, n int) (s *http1.Server, addrs []strin
 		}
 		l.Close()
 		fd := int(f.Fd())
-		accept := func() { acceptAll(s, fd) }
+		accept := func() { acceptAll(s, kind, fd) }
 		accepting = append(accepting, accept)
 		unix.SetNonblock(fd, true)
 		w, err := set.Watch(fd, unix.EPOLLIN|unix.EPOLLET, accept)
@@ -86,12 +92,12 @@ func Serve(t testing.TB, o http1.Options, n int) (s *http1.Server, addrs []strin
 	return s, addrs, stop
 }
 
-func acceptAll(s *http1.Server, listener int) {
+func acceptAll(s *http1.Server, kind *http1.Listener, listener int) {
 	for s.Room() > 0 {
 		fd, sa, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
 			return
 		}
-		s.Take(&http1.Listener{TCP: true}, fd, poll.Addr(sa))
+		s.Take(kind, fd, poll.Addr(sa))
 	}
 }
