@@ -103,7 +103,7 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 	}
 	u, inside := r.URL, false
 	for range maxRedirects + 1 {
-		t := site.Resolve(u, inside)
+		t := site.find(u, query{inside: inside, open: true})
 		ans, err := h.authorize(w, r, u, t, inside)
 		if err == nil && ans.Allowed {
 			if t.App == nil {
@@ -139,6 +139,7 @@ func redirected(r *http.Request, u *url.URL) *http.Request {
 
 // plain answers without a child.
 func (h *Handler) plain(w *response, r *http.Request, u *url.URL, t Target) error {
+	defer t.close()
 	switch {
 	case t.Location != "":
 		w.Header().Set("Location", location(t.Location, u.RawQuery))
@@ -164,11 +165,14 @@ func location(p, query string) string {
 // file sends a static file.
 func (h *Handler) file(w *response, r *http.Request, t Target) error {
 	w.track.sends()
-	f, err := t.open()
-	if err != nil {
-		return h.notOpened(w, r, err)
+	f := t.opened
+	if f == nil {
+		var err error
+		if f, err = t.open(); err != nil {
+			return h.notOpened(w, r, err)
+		}
+		defer f.Close()
 	}
-	defer f.Close()
 	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types}
 	if err := p.Serve(w, r, f); err != nil {
 		return &exchange.Error{Kind: exchange.SendFailed, Started: true, Err: err}

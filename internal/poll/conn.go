@@ -368,7 +368,8 @@ func (c *Conn) OnHangup(f func(broken bool)) {
 
 // Park gives the connection to the set: wake is called, in the set's goroutine,
 // when a Read would not wait, which includes the peer's end and the passing of
-// the read deadline. It must not block. Park returns false, and wake is not
+// the read deadline; also, by chance, for a deadline that was moved just before.
+// It must not block. Park returns false, and wake is not
 // called, if that is so already. The caller must not touch the connection after
 // true, except by Unpark and Close.
 func (c *Conn) Park(wake func()) bool {

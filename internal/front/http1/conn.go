@@ -94,7 +94,13 @@ func (c *conn) hungup(broken bool) {
 // woken ends the parking: there is something to read, the client has gone, or
 // its time is over. It is the set's goroutine.
 func (c *conn) woken() {
-	if !c.pc.Readable() && c.pc.Queued() == 0 && (c.why == welcome || c.s.stopping.Load()) {
+	quiet := func() bool { return !c.pc.Readable() && c.pc.Queued() == 0 }
+	for quiet() && !c.pc.Expired() { // the deadline was the one before the parking
+		if c.pc.Park(c.woken) {
+			return
+		}
+	}
+	if quiet() && (c.why == welcome || c.s.stopping.Load()) {
 		c.close()
 		return
 	}
@@ -159,9 +165,9 @@ var (
 
 // readHead reads up to the end of a request's head.
 func (c *conn) readHead() error {
-	w := c.work
-	w.head.Reset()
+	c.work.head.Reset()
 	for {
+		w := c.work // another one, where parking was given up at the last moment
 		if w.w > w.r {
 			n, err := wire.ParseHead(w.in[w.r:w.w], &w.head, c.s.opt.HeaderBytes)
 			if err != nil {
@@ -169,7 +175,7 @@ func (c *conn) readHead() error {
 			}
 			if n > 0 {
 				w.r += n
-				c.idle.Store(false)
+				c.busy()
 				c.limit = time.Time{}
 				return nil
 			}
@@ -210,7 +216,7 @@ func (c *conn) readMore() error {
 
 // begun: some of a head is here, and the rest has to follow in time.
 func (c *conn) begun() {
-	c.idle.Store(false)
+	c.busy()
 	c.move(scoreboard.Reading)
 	// The limit of the first one has counted since the connection was made.
 	if c.served > 0 {
@@ -242,6 +248,9 @@ func (c *conn) awaitRequest() error {
 // quiet is what is done when nothing came for a while: the connection is
 // parked, until the limit, or closed.
 func (c *conn) quiet() error {
+	// First the deadline, then the look at stopping: a dismissal that comes
+	// between them sets another one.
+	c.pc.SetReadDeadline(c.limit)
 	if c.s.stopping.Load() || !time.Now().Before(c.limit) {
 		if c.pc.Queued() > 0 { // that came just now
 			c.pc.SetReadDeadline(time.Time{})
@@ -249,7 +258,6 @@ func (c *conn) quiet() error {
 		}
 		return errOver
 	}
-	c.pc.SetReadDeadline(c.limit)
 	c.release()
 	if !c.pc.Park(c.woken) {
 		c.work = workspaces.Get().(*workspace)
@@ -271,10 +279,21 @@ func (w *workspace) grow() {
 
 // dismiss ends an idle connection because the server stops.
 func (c *conn) dismiss() {
-	if !c.idle.Load() {
-		return
+	c.s.dismissing.Lock()
+	defer c.s.dismissing.Unlock()
+	if c.idle.Load() {
+		c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
 	}
-	c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
+}
+
+// busy ends the idling. A dismissal that has just found the connection idle is
+// over then, and its deadline does not hit the request.
+func (c *conn) busy() {
+	c.idle.Store(false)
+	if c.s.stopping.Load() {
+		c.s.dismissing.Lock()
+		c.s.dismissing.Unlock()
+	}
 }
 
 // cut ends the connection whatever it does.
@@ -377,7 +396,7 @@ func (c *conn) after(res *response, b *body, fine bool) bool {
 
 // refuse answers a request that is none, and ends the connection.
 func (c *conn) refuse(bad *wire.Error) {
-	c.idle.Store(false)
+	c.busy()
 	c.s.opt.Log.Info("bad request", "client", c.remoteAddr(), "status", bad.Status, "reason", bad.Reason)
 	c.work.res.refuse(c, bad, true)
 	c.release()

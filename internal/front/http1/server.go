@@ -46,6 +46,8 @@ type Server struct {
 	opt      Options
 	stopping atomic.Bool
 
+	dismissing sync.Mutex // held while an idle connection is dismissed
+
 	mu     sync.Mutex
 	conns  *conn // all that are open, a list
 	open   int

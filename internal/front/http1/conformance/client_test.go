@@ -32,6 +32,10 @@ func dial(t testing.TB, s *server) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	return newClient(t, conn)
+}
+
+func newClient(t testing.TB, conn net.Conn) *client {
 	conn.SetDeadline(time.Now().Add(bound))
 	return &client{TCPConn: conn.(*net.TCPConn), t: t, br: bufio.NewReader(conn)}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +30,7 @@ type options struct {
 	connections   int           // at once; 0: 10,000
 	// answerHalfClosed: a client that has closed its side has not left for good.
 	answerHalfClosed bool
+	slog             *slog.Logger // of our server; nil: the journal
 }
 
 func (o options) filled() options {

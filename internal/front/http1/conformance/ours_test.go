@@ -16,9 +16,12 @@ func startOurs(t testing.TB, o options) *server {
 	t.Helper()
 	o = o.filled()
 	j := &journal{}
+	if o.slog == nil {
+		o.slog = slog.New(slog.NewTextHandler(j, nil))
+	}
 	s, addrs, stop := http1test.Serve(t, http1.Options{
 		Handler:          probed(o.handler),
-		Log:              slog.New(slog.NewTextHandler(j, nil)),
+		Log:              o.slog,
 		Connections:      o.connections,
 		HeaderBytes:      o.headerBytes,
 		HeaderTimeout:    o.headerTimeout,

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -73,7 +74,7 @@ func TestPanicInBody(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}))
 		inner := request("GET /smuggled HTTP/1.1")
-		c.send(request("POST /a HTTP/1.1", "Content-Length: 49") + "abc" + inner)
+		c.send(request("POST /a HTTP/1.1", fmt.Sprintf("Content-Length: %d", 3+len(inner))) + "abc" + inner)
 		if a, err := c.read("POST"); err == nil {
 			t.Error(a)
 		}

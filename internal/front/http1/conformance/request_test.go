@@ -98,72 +98,76 @@ func TestContextValues(t *testing.T) {
 	})
 }
 
+// refusals are requests that are refused, here or there.
+var refusals = []struct {
+	name, in string
+	want     int
+	ours     int // where it differs
+	by       difference
+}{
+	{"two Hosts", request("GET / HTTP/1.1", "Host: x", "Host: x"), 400, 0, ""},
+	{"no Host", "GET / HTTP/1.1\r\n\r\n", 400, 0, ""},
+	{"two Hosts in 1.0", request("GET / HTTP/1.0", "Host: x", "Host: x"), 400, 0, ""},
+	{"a control byte in Host", request("GET / HTTP/1.1", "Host: \x06"), 400, 0, ""},
+	{"a high byte in Host", request("GET / HTTP/1.1", "Host: \xff"), 400, 0, ""},
+	{"a brace in Host", request("GET / HTTP/1.1", "Host: {"), 400, 0, ""},
+	{"a high byte in Host in 1.0", request("GET / HTTP/1.0", "Host: \xff"), 400, 0, ""},
+	{"0.9", "GET /\r\n\r\n", 400, 0, ""},
+	{"a version of 0.9", request("GET / HTTP/0.9"), 505, 0, ""},
+	{"a version of 2.0", request("GET / HTTP/2.0"), 505, 0, ""},
+	{"a version of 3.0", request("GET / HTTP/3.0"), 505, 0, ""},
+	{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 200, 505, otherVersion},
+	{"no version", request("GET / HTTQ/1.1"), 400, 0, ""},
+	{"a version of one digit", request("GET / HTTP/1"), 400, 0, ""},
+	{"an odd method", request("GE(T / HTTP/1.1", "Host: x"), 400, 0, ""},
+	{"no method", request(" / HTTP/1.1", "Host: x"), 400, 0, ""},
+	{"no target", request("GET HTTP/1.1", "Host: x"), 400, 0, ""},
+	{"a relative target", request("GET a HTTP/1.1"), 400, 0, ""},
+	{"a bad escape", request("GET /%zz HTTP/1.1"), 400, 0, ""},
+	{"a control byte in the target", request("GET /\x01 HTTP/1.1"), 400, 0, ""},
+	{"NUL in the target", request("GET /\x00 HTTP/1.1"), 400, 0, ""},
+	{"a blank before a colon", request("GET / HTTP/1.1", "Foo : bar"), 400, 0, ""},
+	{"a tab before a colon", request("GET / HTTP/1.1", "Foo\t: bar"), 400, 0, ""},
+	{"a blank in a name", request("GET / HTTP/1.1", "A b: c"), 400, 0, ""},
+	{"an empty name", request("GET / HTTP/1.1", ": c"), 400, 0, ""},
+	{"a line without a colon", request("GET / HTTP/1.1", "abc"), 400, 0, ""},
+	{"a high byte in a name", request("GET / HTTP/1.1", "a\xffb: c"), 400, 0, ""},
+	{"NUL in a name", request("GET / HTTP/1.1", "a\x00b: c"), 400, 0, ""},
+	{"NUL in a value", request("GET / HTTP/1.1", "a: b\x00c"), 400, 0, ""},
+	{"DEL in a value", request("GET / HTTP/1.1", "a: b\x7fc"), 400, 0, ""},
+	{"CR in a value", request("GET / HTTP/1.1", "a: b\rc"), 400, 0, ""},
+	{"CR twice at a line's end", "GET / HTTP/1.1\r\r\nHost: x\r\n\r\n", 400, 0, ""},
+	{"a first line folded", "GET / HTTP/1.1\r\n Host: x\r\n\r\n", 400, 0, ""},
+	{"a folded line", request("GET / HTTP/1.1", "a: b", " c"), 200, 400, folding},
+	{"a length of letters", request("POST / HTTP/1.1", "Content-Length: abc"), 400, 0, ""},
+	{"a length with a sign", request("POST / HTTP/1.1", "Content-Length: +3") + "abc", 400, 0, ""},
+	{"a length below 0", request("POST / HTTP/1.1", "Content-Length: -3") + "abc", 400, 0, ""},
+	{"a length in hex", request("POST / HTTP/1.1", "Content-Length: 0x3") + "abc", 400, 0, ""},
+	{"an empty length", request("POST / HTTP/1.1", "Content-Length:"), 400, 0, ""},
+	{"a length past all numbers", request("POST / HTTP/1.1", "Content-Length: 99999999999999999999"), 400, 0, ""},
+	{"a list of lengths", request("POST / HTTP/1.1", "Content-Length: 3, 3") + "abc", 400, 0, ""},
+	{"two lengths", request("POST / HTTP/1.1", "Content-Length: 3", "Content-Length: 4") + "abc", 400, 0, ""},
+	{"a length twice", request("POST / HTTP/1.1", "Content-Length: 3", "Content-Length: 3") + "abc", 200, 400, repeatedLength},
+	{"a length and a coding", request("POST / HTTP/1.1", "Content-Length: 3", "Transfer-Encoding: chunked") + chunked("abc"), 200, 400, lengthAndCoding},
+	{"a bad length and a coding", request("POST / HTTP/1.1", "Content-Length: abc", "Transfer-Encoding: chunked") + chunked(), 400, 0, ""},
+	{"a coding in 1.0", request("POST / HTTP/1.0", "Transfer-Encoding: chunked") + chunked("abc"), 200, 400, codingIn10},
+	{"an unknown coding", request("POST / HTTP/1.1", "Transfer-Encoding: fugazi"), 501, 0, ""},
+	{"gzip, chunked", request("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked"), 501, 0, ""},
+	{"a coding in quotes", request("POST / HTTP/1.1", "Transfer-Encoding: \" chunked\""), 501, 400, badCoding},
+	{"an unknown expectation", request("POST / HTTP/1.1", "Expect: a-pony", "Content-Length: 0"), 417, 0, ""},
+	{"a field too long", request("GET / HTTP/1.1", "a: "+strings.Repeat(long, 8)), 431, 0, ""},
+	{"too many fields", request("GET / HTTP/1.1", strings.Repeat("abcdef: ghijkl\r\n", 10000)+"z: z"), 431, 0, ""},
+	{"CONNECT without Host", "CONNECT example.org:443 HTTP/1.1\r\n\r\n", 200, 400, connectHost},
+	{"* for GET", request("GET * HTTP/1.1"), 200, 400, starForm},
+	{"a line too long", request("GET /" + strings.Repeat(long, 8) + " HTTP/1.1"), 431, 414, longLine},
+	{"a line too long for us", request("GET /" + long + " HTTP/1.1"), 200, 414, longLine},
+}
+
+var long = strings.Repeat("a", 20<<10)
+
 // Bad requests get one answer and then the end; the handler never sees them.
 func TestRefused(t *testing.T) {
-	long := strings.Repeat("a", 20<<10)
-	for _, x := range []struct {
-		name, in string
-		want     int
-		ours     int // where it differs
-		by       difference
-	}{
-		{"two Hosts", request("GET / HTTP/1.1", "Host: x", "Host: x"), 400, 0, ""},
-		{"no Host", "GET / HTTP/1.1\r\n\r\n", 400, 0, ""},
-		{"two Hosts in 1.0", request("GET / HTTP/1.0", "Host: x", "Host: x"), 400, 0, ""},
-		{"a control byte in Host", request("GET / HTTP/1.1", "Host: \x06"), 400, 0, ""},
-		{"a high byte in Host", request("GET / HTTP/1.1", "Host: \xff"), 400, 0, ""},
-		{"a brace in Host", request("GET / HTTP/1.1", "Host: {"), 400, 0, ""},
-		{"a high byte in Host in 1.0", request("GET / HTTP/1.0", "Host: \xff"), 400, 0, ""},
-		{"0.9", "GET /\r\n\r\n", 400, 0, ""},
-		{"a version of 0.9", request("GET / HTTP/0.9"), 505, 0, ""},
-		{"a version of 2.0", request("GET / HTTP/2.0"), 505, 0, ""},
-		{"a version of 3.0", request("GET / HTTP/3.0"), 505, 0, ""},
-		{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 200, 505, otherVersion},
-		{"no version", request("GET / HTTQ/1.1"), 400, 0, ""},
-		{"a version of one digit", request("GET / HTTP/1"), 400, 0, ""},
-		{"an odd method", request("GE(T / HTTP/1.1", "Host: x"), 400, 0, ""},
-		{"no method", request(" / HTTP/1.1", "Host: x"), 400, 0, ""},
-		{"no target", request("GET HTTP/1.1", "Host: x"), 400, 0, ""},
-		{"a relative target", request("GET a HTTP/1.1"), 400, 0, ""},
-		{"a bad escape", request("GET /%zz HTTP/1.1"), 400, 0, ""},
-		{"a control byte in the target", request("GET /\x01 HTTP/1.1"), 400, 0, ""},
-		{"NUL in the target", request("GET /\x00 HTTP/1.1"), 400, 0, ""},
-		{"a blank before a colon", request("GET / HTTP/1.1", "Foo : bar"), 400, 0, ""},
-		{"a tab before a colon", request("GET / HTTP/1.1", "Foo\t: bar"), 400, 0, ""},
-		{"a blank in a name", request("GET / HTTP/1.1", "A b: c"), 400, 0, ""},
-		{"an empty name", request("GET / HTTP/1.1", ": c"), 400, 0, ""},
-		{"a line without a colon", request("GET / HTTP/1.1", "abc"), 400, 0, ""},
-		{"a high byte in a name", request("GET / HTTP/1.1", "a\xffb: c"), 400, 0, ""},
-		{"NUL in a name", request("GET / HTTP/1.1", "a\x00b: c"), 400, 0, ""},
-		{"NUL in a value", request("GET / HTTP/1.1", "a: b\x00c"), 400, 0, ""},
-		{"DEL in a value", request("GET / HTTP/1.1", "a: b\x7fc"), 400, 0, ""},
-		{"CR in a value", request("GET / HTTP/1.1", "a: b\rc"), 400, 0, ""},
-		{"CR twice at a line's end", "GET / HTTP/1.1\r\r\nHost: x\r\n\r\n", 400, 0, ""},
-		{"a first line folded", "GET / HTTP/1.1\r\n Host: x\r\n\r\n", 400, 0, ""},
-		{"a folded line", request("GET / HTTP/1.1", "a: b", " c"), 200, 400, folding},
-		{"a length of letters", request("POST / HTTP/1.1", "Content-Length: abc"), 400, 0, ""},
-		{"a length with a sign", request("POST / HTTP/1.1", "Content-Length: +3") + "abc", 400, 0, ""},
-		{"a length below 0", request("POST / HTTP/1.1", "Content-Length: -3") + "abc", 400, 0, ""},
-		{"a length in hex", request("POST / HTTP/1.1", "Content-Length: 0x3") + "abc", 400, 0, ""},
-		{"an empty length", request("POST / HTTP/1.1", "Content-Length:"), 400, 0, ""},
-		{"a length past all numbers", request("POST / HTTP/1.1", "Content-Length: 99999999999999999999"), 400, 0, ""},
-		{"a list of lengths", request("POST / HTTP/1.1", "Content-Length: 3, 3") + "abc", 400, 0, ""},
-		{"two lengths", request("POST / HTTP/1.1", "Content-Length: 3", "Content-Length: 4") + "abc", 400, 0, ""},
-		{"a length twice", request("POST / HTTP/1.1", "Content-Length: 3", "Content-Length: 3") + "abc", 200, 400, repeatedLength},
-		{"a length and a coding", request("POST / HTTP/1.1", "Content-Length: 3", "Transfer-Encoding: chunked") + chunked("abc"), 200, 400, lengthAndCoding},
-		{"a bad length and a coding", request("POST / HTTP/1.1", "Content-Length: abc", "Transfer-Encoding: chunked") + chunked(), 400, 0, ""},
-		{"a coding in 1.0", request("POST / HTTP/1.0", "Transfer-Encoding: chunked") + chunked("abc"), 200, 400, codingIn10},
-		{"an unknown coding", request("POST / HTTP/1.1", "Transfer-Encoding: fugazi"), 501, 0, ""},
-		{"gzip, chunked", request("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked"), 501, 0, ""},
-		{"a coding in quotes", request("POST / HTTP/1.1", "Transfer-Encoding: \" chunked\""), 501, 400, badCoding},
-		{"an unknown expectation", request("POST / HTTP/1.1", "Expect: a-pony", "Content-Length: 0"), 417, 0, ""},
-		{"a field too long", request("GET / HTTP/1.1", "a: "+strings.Repeat(long, 8)), 431, 0, ""},
-		{"too many fields", request("GET / HTTP/1.1", strings.Repeat("abcdef: ghijkl\r\n", 10000)+"z: z"), 431, 0, ""},
-		{"CONNECT without Host", "CONNECT example.org:443 HTTP/1.1\r\n\r\n", 200, 400, connectHost},
-		{"* for GET", request("GET * HTTP/1.1"), 200, 400, starForm},
-		{"a line too long", request("GET /" + strings.Repeat(long, 8) + " HTTP/1.1"), 431, 414, longLine},
-		{"a line too long for us", request("GET /" + long + " HTTP/1.1"), 200, 414, longLine},
-	} {
+	for _, x := range refusals {
 		t.Run(x.name, func(t *testing.T) {
 			each(t, func(t *testing.T, m mode) {
 				want := x.want

@@ -3,7 +3,9 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"testing"
@@ -89,6 +91,47 @@ func TestShutdownTimeout(t *testing.T) {
 		defer cancel()
 		if err := s.shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
+		}
+	})
+}
+
+// A request whose head or body is still coming when the server stops is answered
+// like any other: it is the idle connections that are told to go.
+func TestShutdownWithinRequest(t *testing.T) {
+	each(t, func(t *testing.T, m mode) {
+		for range 30 {
+			s := m.serve(t, tell)
+			const clients = 8
+			said := make(chan string, clients)
+			for i := range clients {
+				c := dial(t, s)
+				c.probe()
+				in := request("POST / HTTP/1.1", "Content-Length: 6") + "abcdef"
+				go func() {
+					defer c.Close() // or the server lingers
+					time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+					io.WriteString(c.TCPConn, in[:len(in)-3-i*5])
+					time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+					io.WriteString(c.TCPConn, in[len(in)-3-i*5:])
+					a, err := c.read("POST")
+					if err != nil {
+						said <- "nothing" // it was idle
+						return
+					}
+					said <- fmt.Sprint(a.status, " ", a.body)
+				}()
+			}
+			time.Sleep(time.Duration(rand.IntN(400)) * time.Microsecond)
+			ctx, cancel := context.WithTimeout(context.Background(), bound)
+			if err := s.shutdown(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			for range clients {
+				if a := take(t, "answer", said); a != "nothing" && a != "200 POST / abcdef" {
+					t.Errorf("%q", a)
+				}
+			}
 		}
 	})
 }
