@@ -56,9 +56,11 @@ func (m *Meta) eachField(set func(name, value string)) {
 		if name == "Host" || len(values) == 0 {
 			continue
 		}
-		v := variable(name)
-		if v == "" || !m.passes(http.CanonicalHeaderKey(name)) {
-			continue
+		v, ok := common[name]
+		if !ok {
+			if v = buildVariable(name); v == "" || !m.passes(http.CanonicalHeaderKey(name)) {
+				continue
+			}
 		}
 		switch {
 		case len(values) == 1:
@@ -71,7 +73,8 @@ func (m *Meta) eachField(set func(name, value string)) {
 	}
 }
 
-// common saves the allocation of a name for what every browser sends.
+// common saves the allocation of a name for what every browser sends. They have
+// no row in fieldPolicies, so all of them pass.
 var common = func() map[string]string {
 	m := map[string]string{}
 	for _, n := range []string{"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Cache-Control",
@@ -79,21 +82,16 @@ var common = func() map[string]string {
 		"If-Unmodified-Since", "Origin", "Pragma", "Range", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode",
 		"Sec-Fetch-Site", "Sec-Fetch-User", "Upgrade-Insecure-Requests", "User-Agent", "X-Forwarded-For",
 		"X-Forwarded-Proto", "X-Requested-With"} {
-		m[n] = buildVariable(n)
+		if (&Meta{}).passes(n) {
+			m[n] = buildVariable(n)
+		}
 	}
 	return m
 }()
 
-// variable is the meta-variable of a field name; "" where the name has a byte
+// buildVariable is the meta-variable of a field name; "" where the name has a byte
 // that would let two names share one variable: only letters, digits and "-"
 // pass, so a client's X_Forwarded_For cannot pose as X-Forwarded-For.
-func variable(name string) string {
-	if v, ok := common[name]; ok {
-		return v
-	}
-	return buildVariable(name)
-}
-
 func buildVariable(name string) string {
 	if name == "" {
 		return ""

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // Meta holds what the meta-variables of one request are made from.
@@ -20,6 +21,9 @@ type Meta struct {
 
 	Software string   // SERVER_SOFTWARE
 	Local    net.Addr // where the connection was accepted: SERVER_ADDR and SERVER_PORT
+	// HTTPS says that the client speaks TLS although the connection does not: a
+	// proxy stands between. Of a connection with TLS it need not be said.
+	HTTPS bool
 
 	// BodyLength is the length of the body that the child gets, after any
 	// transfer coding has been removed. 0 is "no body": CONTENT_LENGTH unset.
@@ -154,13 +158,13 @@ func cleanPath(p string) string {
 
 func (m *Meta) eachAddress(set func(name, value string)) {
 	r := m.Request
-	if r.TLS != nil {
+	if r.TLS != nil || m.HTTPS {
 		set("REQUEST_SCHEME", "https")
 		set("HTTPS", "on")
 	} else {
 		set("REQUEST_SCHEME", "http")
 	}
-	local := splitAddr(m.Local)
+	local := addrOf(m.Local)
 	if local.host != "" {
 		set("SERVER_ADDR", local.host)
 	}
@@ -174,7 +178,7 @@ func (m *Meta) eachAddress(set func(name, value string)) {
 		set("SERVER_PORT", local.port)
 	case port != "":
 		set("SERVER_PORT", port)
-	case r.TLS != nil:
+	case r.TLS != nil || m.HTTPS:
 		set("SERVER_PORT", "443")
 	default:
 		set("SERVER_PORT", "80")
@@ -216,12 +220,37 @@ func (a addr) name() string {
 	return a.host
 }
 
-func splitAddr(a net.Addr) addr {
+// known is the address that was asked for last: nearly always that of the one
+// listener.
+type known struct {
+	ip   netip.Addr
+	port int
+	addr addr
+}
+
+var lastKnown atomic.Pointer[known]
+
+// addrOf is the text of where a connection was accepted; empty for what is not
+// TCP. An IPv4 client of a dual-stack socket shows as ::ffff:a.b.c.d.
+func addrOf(a net.Addr) addr {
 	t, ok := a.(*net.TCPAddr)
 	if !ok {
 		return addr{}
 	}
-	// An IPv4 client of a dual-stack socket shows as ::ffff:a.b.c.d.
+	ip, ok := netip.AddrFromSlice(t.IP)
+	if !ok {
+		return splitAddr(t)
+	}
+	ip = ip.Unmap()
+	if last := lastKnown.Load(); last != nil && last.ip == ip && last.port == t.Port {
+		return last.addr
+	}
+	k := &known{ip, t.Port, splitAddr(t)}
+	lastKnown.Store(k)
+	return k.addr
+}
+
+func splitAddr(t *net.TCPAddr) addr {
 	if v4 := t.IP.To4(); v4 != nil {
 		return addr{v4.String(), strconv.Itoa(t.Port)}
 	}

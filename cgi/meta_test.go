@@ -132,6 +132,7 @@ func TestMetaRequest(t *testing.T) {
 		}, map[string]string{"CONTENT_LENGTH": "3", "HTTP_CONTENT_LENGTH": "-"}},
 		{"chunked", func(m *cgi.Meta) { m.Request.Header.Set("Transfer-Encoding", "chunked"); m.BodyLength = 3 },
 			map[string]string{"CONTENT_LENGTH": "3", "HTTP_TRANSFER_ENCODING": "-"}},
+		{"HTTPS as far as a proxy", func(m *cgi.Meta) { m.HTTPS = true }, map[string]string{"HTTPS": "on", "REQUEST_SCHEME": "https", "SERVER_PORT": "8080"}},
 		{"plain HTTP", func(m *cgi.Meta) {}, map[string]string{"HTTPS": "-", "REQUEST_SCHEME": "http"}},
 		{"no path info", func(m *cgi.Meta) { m.DocumentRoot = "/srv" }, map[string]string{"PATH_INFO": "-", "PATH_TRANSLATED": "-", "DOCUMENT_ROOT": "/srv"}},
 		{"path info without a root", func(m *cgi.Meta) { m.PathInfo = "/x" }, map[string]string{"PATH_INFO": "/x", "PATH_TRANSLATED": "-", "DOCUMENT_ROOT": "-"}},

@@ -1,9 +1,11 @@
 package fcgi
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -109,6 +111,87 @@ func TestKeepLiftsDeadlines(t *testing.T) {
 	}
 	if got := answer(t, begun(t, nc, &Request{Role: Responder})); got != "a" {
 		t.Error(got)
+	}
+}
+
+// TestExchangeAgain: nothing of a request is left in the next one of the same
+// Exchange, however it ended.
+func TestExchangeAgain(t *testing.T) {
+	ex := &Exchange{}
+	for i, steps := range [][]step{
+		{{data: stdout("a") + end(3, 0)}},
+		{{data: stdout("left over")[:12]}},
+		{{data: rec(6, 1, "padded", 7)[:14]}},
+		{{data: stdout("a") + end(0, 1)}},
+		{{err: errors.New("broken")}},
+		{{data: stdout("a") + end(0, 0)}, {data: "more"}},
+	} {
+		nc := play()
+		nc.steps = steps
+		if err := ex.Begin(nc, &Request{Role: Responder, KeepConn: true}); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		for b := make([]byte, 100); err == nil; {
+			_, err = ex.Read(b)
+		}
+		ex.SetReadDeadline(past)
+		ex.Interrupt()
+		if i == 0 {
+			ex.Keep()
+		}
+		ex.Close(cgi.Abort)
+		ex.Interrupt()
+
+		next := play()
+		next.steps = []step{{data: stdout("next") + end(0, 0)}}
+		if err := ex.Begin(next, &Request{Role: Responder, KeepConn: true}); err != nil {
+			t.Fatal(err)
+		}
+		if _, ended := ex.Ended(0); ended || next.deadlines != 0 {
+			t.Errorf("%d: ended %v, %d deadlines", i, ended, next.deadlines)
+		}
+		if got := answer(t, ex); got != "next" {
+			t.Errorf("%d: %q", i, got)
+		}
+		if next.deadlines != 0 {
+			t.Errorf("%d: %d deadlines", i, next.deadlines)
+		}
+		if ex.Keep() == nil {
+			t.Errorf("%d: not kept", i)
+		}
+	}
+}
+
+// TestDeadlineWhereRead: a deadline costs the connection nothing while the
+// answer is here, and does not stop it.
+func TestDeadlineWhereRead(t *testing.T) {
+	nc := play()
+	nc.steps = []step{{data: stdout("answer") + stdout("rest") + end(0, 0)}}
+	ex := begun(t, nc, &Request{Role: Responder})
+	limit := time.Now().Add(time.Minute)
+	ex.SetReadDeadline(limit)
+	b := make([]byte, 6)
+	if n, err := ex.Read(b); n != 6 || err != nil || nc.deadlines != 1 {
+		t.Fatal(n, err, nc.deadlines)
+	}
+	ex.Interrupt()
+	if got := answer(t, ex); got != "rest" || nc.deadlines != 1 {
+		t.Errorf("%q, %d deadlines", got, nc.deadlines)
+	}
+
+	nc = play()
+	nc.steps = []step{{data: stdout("a")}, {data: stdout("b")}, {data: end(0, 0)}}
+	ex = begun(t, nc, &Request{Role: Responder})
+	ex.SetReadDeadline(limit)
+	ex.Read(b)
+	ex.Interrupt()
+	if n, err := ex.Read(b); n != 0 || err != os.ErrDeadlineExceeded {
+		t.Error("not interrupted:", n, err)
+	}
+	ex.SetReadDeadline(limit)
+	if got := answer(t, ex); got != "b" || nc.deadlines != 1 {
+		t.Errorf("%q, %d deadlines", got, nc.deadlines)
 	}
 }
 
@@ -235,7 +318,8 @@ func TestAbort(t *testing.T) {
 // close.
 func TestAbortDoesNotWait(t *testing.T) {
 	ours, _ := net.Pipe()
-	ex := newExchange(ours, &Request{})
+	ex := &Exchange{}
+	ex.start(ours, &Request{})
 	start := time.Now()
 	ex.Close(cgi.Abort)
 	if d := time.Since(start); d > time.Second {

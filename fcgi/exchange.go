@@ -14,7 +14,7 @@ import (
 )
 
 // Exchange is the conversation with an application about one request. It
-// implements cgi.Conversation.
+// implements cgi.Conversation. One that is over may Begin another.
 type Exchange struct {
 	nc     net.Conn
 	stderr io.Writer
@@ -32,9 +32,13 @@ type Exchange struct {
 	end   cgi.Ending
 	ended bool
 
-	mu       sync.Mutex
-	closed   bool  // Interrupt must not reach the connection's next request
-	inputErr error // why the upload closed the connection
+	mu          sync.Mutex
+	open        bool      // Interrupt must not reach the connection's next request
+	interrupted bool      // no Read waits until the next SetReadDeadline
+	reading     bool      // a Read is in the connection
+	deadline    time.Time // of the Reads to come
+	set         time.Time // what the connection has been told of it
+	inputErr    error     // why the upload closed the connection
 
 	uploadDone chan struct{} // nil: the whole input went out with the request
 	uploadErr  error
@@ -44,9 +48,18 @@ const readBuffer = 32 << 10
 
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
 
-func newExchange(nc net.Conn, req *Request) *Exchange {
-	bp := readBuffers.Get().(*[]byte)
-	return &Exchange{nc: nc, stderr: req.Stderr, pooled: bp, buf: *bp, keep: req.KeepConn}
+// start makes the exchange that of a request which has been sent.
+func (e *Exchange) start(nc net.Conn, req *Request) {
+	e.nc, e.stderr, e.keep = nc, req.Stderr, req.KeepConn
+	e.pooled = readBuffers.Get().(*[]byte)
+	e.buf, e.r, e.w = *e.pooled, 0, 0
+	e.kind, e.left, e.pad = 0, 0, 0
+	e.err, e.end, e.ended = nil, cgi.Ending{}, false
+	e.uploadDone, e.uploadErr = nil, nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.open, e.interrupted, e.reading, e.inputErr = true, false, false, nil
+	e.deadline, e.set = time.Time{}, time.Time{}
 }
 
 // upload sends the rest of the input while the answer is being read. It ends
@@ -130,7 +143,7 @@ func (e *Exchange) content(p []byte) (int, error) {
 	if e.r == e.w {
 		if len(p) >= len(e.buf)/2 {
 			// A long read into an empty buffer needs no copy.
-			n, err := e.nc.Read(p[:min(len(p), e.left)])
+			n, err := e.read(p[:min(len(p), e.left)])
 			e.left -= n
 			if n > 0 {
 				return n, nil
@@ -244,7 +257,7 @@ func (e *Exchange) fill() error {
 	if e.r == e.w {
 		e.r, e.w = 0, 0
 	}
-	n, err := e.nc.Read(e.buf[e.w:])
+	n, err := e.read(e.buf[e.w:])
 	e.w += n
 	if n > 0 {
 		return nil
@@ -274,20 +287,56 @@ func (e *Exchange) broken(cause error) error {
 	return e.err
 }
 
+// read reads from the connection. What an answer brings along needs no deadline:
+// the connection is told of it only here.
+func (e *Exchange) read(p []byte) (int, error) {
+	e.mu.Lock()
+	if e.interrupted {
+		e.mu.Unlock()
+		return 0, os.ErrDeadlineExceeded
+	}
+	e.tell(e.deadline)
+	e.reading = true
+	e.mu.Unlock()
+	n, err := e.nc.Read(p)
+	e.mu.Lock()
+	e.reading = false
+	e.mu.Unlock()
+	return n, err
+}
+
+// tell tells the connection its deadline. The caller has mu.
+func (e *Exchange) tell(t time.Time) {
+	if t != e.set {
+		e.nc.SetReadDeadline(t)
+		e.set = t
+	}
+}
+
 // SetReadDeadline bounds the Reads to come.
 func (e *Exchange) SetReadDeadline(t time.Time) error {
-	if e.closed {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.open {
 		return os.ErrClosed
 	}
-	return e.nc.SetReadDeadline(t)
+	e.deadline, e.interrupted = t, false
+	return nil
 }
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // Interrupt wakes a waiting Read.
 func (e *Exchange) Interrupt() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.closed {
-		e.nc.SetReadDeadline(time.Unix(1, 0))
+	if !e.open {
+		return
+	}
+	e.interrupted = true
+	if e.reading {
+		e.tell(longAgo)
 	}
 }
 
@@ -297,7 +346,7 @@ func (e *Exchange) Ended(time.Duration) (cgi.Ending, bool) { return e.end, e.end
 // Close ends the exchange. Abort sends ABORT_REQUEST first (FastCGI 1.0
 // section 5.4); every manner closes the connection unless Keep took it.
 func (e *Exchange) Close(how cgi.Closing) {
-	if e.closed {
+	if !e.open {
 		return
 	}
 	if how == cgi.Abort && e.err == nil && e.uploaded() {
@@ -319,7 +368,7 @@ const abortTimeout = 10 * time.Millisecond
 // request did not ask for it or has not ended, its input was not sent to the
 // end, or more than its answer came. The connection has no deadline then.
 func (e *Exchange) Keep() net.Conn {
-	if e.closed {
+	if !e.open {
 		return nil
 	}
 	if !e.keep || e.err != io.EOF || e.left+e.pad > 0 || e.r != e.w || !e.uploaded() {
@@ -348,7 +397,7 @@ func (e *Exchange) uploaded() bool {
 // input is nobody's any more, and gives the buffer back.
 func (e *Exchange) release() {
 	e.mu.Lock()
-	e.closed = true
+	e.open = false
 	e.mu.Unlock()
 	if e.uploadDone != nil {
 		<-e.uploadDone

@@ -26,6 +26,8 @@ type Request struct {
 	Stderr io.Writer
 	// WriteTimeout bounds each write to the application; 0 is no bound.
 	WriteTimeout time.Duration
+	// Now is the time, where the caller has just looked; else it is asked for.
+	Now time.Time
 }
 
 // inlineLimit is how much of the input goes out with the request itself. It is
@@ -53,13 +55,27 @@ var buffers = sync.Pool{New: func() any {
 // An input of up to 32 KiB has been sent when Begin returns; the rest of a
 // longer one is sent while the answer is being read.
 func Begin(nc net.Conn, req *Request) (*Exchange, error) {
+	e := &Exchange{}
+	if err := e.Begin(nc, req); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Begin is the function Begin, with an Exchange that is new or over: nobody
+// calls its other methods any more.
+func (e *Exchange) Begin(nc net.Conn, req *Request) error {
 	w := buffers.Get().(*buffer)
 	w.b = appendBegin(w.b[:0], req.Role, req.KeepConn)
 	w.params(req.Params)
 	b, more, err := appendInput(w.b, req)
 	if err == nil {
 		if req.WriteTimeout > 0 {
-			nc.SetWriteDeadline(time.Now().Add(req.WriteTimeout))
+			now := req.Now
+			if now.IsZero() {
+				now = time.Now()
+			}
+			nc.SetWriteDeadline(now.Add(req.WriteTimeout))
 		}
 		var n int
 		if n, err = nc.Write(b); err != nil {
@@ -72,13 +88,13 @@ func Begin(nc net.Conn, req *Request) (*Exchange, error) {
 	}
 	if err != nil {
 		nc.Close()
-		return nil, err
+		return err
 	}
-	e := newExchange(nc, req)
+	e.start(nc, req)
 	if more {
 		e.upload(req)
 	}
-	return e, nil
+	return nil
 }
 
 // WriteError is a request that could not be sent.

@@ -59,7 +59,7 @@ func TestServeErrors(t *testing.T) {
 	if _, err := serve(&Reply{}, "GET", nil, set{"Range": "bytes=0-9"}, f); err != nil {
 		t.Errorf("range that is still there: %v", err)
 	}
-	f.f.Close()
+	f.file().Close()
 	if _, err := serve(&Reply{}, "GET", nil, nil, f); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
@@ -69,12 +69,28 @@ func TestServeErrors(t *testing.T) {
 type mute struct{ *httptest.ResponseRecorder }
 
 func (mute) ReadFrom(io.Reader) (int64, error) { return 0, nil }
+func (mute) Write([]byte) (int, error)         { return 0, nil }
 
 func TestServeShortWithoutError(t *testing.T) {
-	f := openTemp(t, "a", []byte("x"))
-	err := Serve(mute{httptest.NewRecorder()}, httptest.NewRequest("GET", "/", nil), 200, f)
-	if !errors.Is(err, io.ErrShortWrite) {
-		t.Error(err)
+	for _, size := range []int{1, smallFile, smallFile + 1} {
+		f := openTemp(t, "a", pattern(size))
+		err := Serve(mute{httptest.NewRecorder()}, httptest.NewRequest("GET", "/", nil), 200, f)
+		if !errors.Is(err, io.ErrShortWrite) {
+			t.Error(size, err)
+		}
+	}
+}
+
+// A small file that has shrunk is found out before its header has left; the
+// header leaves nevertheless, so that the client can tell.
+func TestSmallFileShrank(t *testing.T) {
+	f := openTemp(t, "a", pattern(5000))
+	must(t, os.Truncate(f.Name(), 4000))
+	w := httptest.NewRecorder()
+	p := &Reply{}
+	err := p.Serve(w, httptest.NewRequest("GET", "/", nil), f)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || p.Answer != 200 || p.Sent != 4000 || w.Header().Get("Content-Length") != "5000" {
+		t.Errorf("%v; %d, %d bytes, %v", err, p.Answer, p.Sent, w.Header())
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // size is that of the moment of opening; a file that ends before is an error, not an end. It is safe for concurrent use,
 // as http.ServeContent reads it from another goroutine for several ranges.
 type Content struct {
-	f    *os.File
+	f    *File
 	size int64
 
 	mu   sync.Mutex
@@ -39,13 +39,13 @@ func (c *Content) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.f.ReadAt(p[:min(int64(len(p)), left)], c.off)
+	n, err := c.f.file().ReadAt(p[:min(int64(len(p)), left)], c.off)
 	c.off += int64(n)
 	switch {
 	case err == nil || n > 0 && err == io.EOF: // the next Read meets the end
 		return n, nil
 	case err == io.EOF:
-		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.Name(), io.ErrUnexpectedEOF, c.off, c.size)
+		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.name, io.ErrUnexpectedEOF, c.off, c.size)
 	}
 	c.fail(err)
 	return n, err
@@ -88,7 +88,7 @@ func (c *Content) SendTo(rc syscall.RawConn, n int64, progress func(int64)) (int
 	if done {
 		return 0, os.ErrClosed
 	}
-	moved, err := Copy(rc, c.f, off, min(n, c.size-off), progress)
+	moved, err := Copy(rc, c.f.file(), off, min(n, c.size-off), progress)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.off += moved

@@ -34,9 +34,21 @@ var family = []row{
 // requestPrefixes begin the names that a client must not send to an application: some frameworks believe them.
 var requestPrefixes = []string{"X-Sendfile", "X-LIGHTTPD-", "X-Accel-", "X-Reproxy-"}
 
+// thirdLetters are those behind the "X-" with which all names of the family begin, in lower case. Another
+// alphabet's may be the same to strings.EqualFold.
+var thirdLetters = func() (t [256]bool) {
+	for i := range family {
+		t[family[i].name[2]|0x20] = true
+	}
+	for c := 0x80; c < len(t); c++ {
+		t[c] = true
+	}
+	return t
+}()
+
 // Known reports whether name is a header of the family, in any case of letters.
 func Known(name string) bool {
-	if !hasPrefixFold(name, "X-") {
+	if len(name) < 3 || name[0]|0x20 != 'x' || name[1] != '-' || !thirdLetters[name[2]|0x20] {
 		return false
 	}
 	for i := range family {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,11 +14,14 @@ import (
 // File is an open regular file: one version of it. A file that replaces it under its name is another File. Size and time
 // are those of the moment of opening. It is safe for concurrent use, but for Close.
 type File struct {
-	f       *os.File
+	fd      int
 	name    string
 	size    int64
 	modTime time.Time
 	inode   uint64
+
+	once sync.Once
+	f    *os.File // see file; nil: nobody has asked
 }
 
 // newFile takes the descriptor over, and closes it if it is not of a regular file: the error then is EISDIR,
@@ -39,7 +43,7 @@ func newFile(fd int, name string) (*File, error) {
 		return nil, err
 	}
 	return &File{
-		f:       os.NewFile(uintptr(fd), name),
+		fd:      fd,
 		name:    name,
 		size:    st.Size,
 		modTime: time.Unix(st.Mtim.Unix()),
@@ -78,7 +82,36 @@ func (f *File) Type(types map[string]string) string { return typeOf(f.name, type
 
 // Content returns a reader of the whole file with an offset of its own, at 0. Any number of them may be in use at a
 // time. It must not be used after Close.
-func (f *File) Content() *Content { return &Content{f: f.f, size: f.size} }
+func (f *File) Content() *Content { return &Content{f: f, size: f.size} }
+
+// file is the file as the os package has it. To make that costs two system calls, which an answer from a buffer can
+// do without.
+func (f *File) file() *os.File {
+	f.once.Do(func() { f.f = os.NewFile(uintptr(f.fd), f.name) })
+	return f.f
+}
+
+// readAll reads the whole file into b, which has its size; false: it is shorter by now, or cannot be read.
+func (f *File) readAll(b []byte) bool {
+	for off := 0; off < len(b); {
+		n, err := unix.Pread(f.fd, b[off:], int64(off))
+		switch {
+		case err == unix.EINTR:
+		case n <= 0:
+			return false
+		default:
+			off += n
+		}
+	}
+	return true
+}
 
 // Close closes the file. It is for the owner to call, after the last answer from it is over.
-func (f *File) Close() error { return f.f.Close() }
+func (f *File) Close() error {
+	bare := false
+	f.once.Do(func() { bare = true })
+	if bare {
+		return unix.Close(f.fd)
+	}
+	return f.f.Close() // of nil, closed before: os.ErrInvalid
+}

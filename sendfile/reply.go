@@ -17,6 +17,8 @@ type Reply struct {
 	// Answer and Sent are set by Send, also when it fails.
 	Answer int   // the status that went out, such as 206 or 304; 0: nothing went out
 	Sent   int64 // bytes of the body, as handed to the ResponseWriter and accepted by it
+
+	modified string // the Last-Modified that Prepare set
 }
 
 // Reply returns a Reply with the Sender's policy for types.
@@ -45,9 +47,9 @@ func (p *Reply) Serve(w http.ResponseWriter, r *http.Request, f *File) error {
 // A header with an empty value counts as not set.
 func (p *Reply) Prepare(h http.Header, f *File) {
 	Strip(h)
-	h.Del("Content-Length")
-	h.Del("Transfer-Encoding")
-	h.Del("Trailer")
+	delete(h, "Content-Length")
+	delete(h, "Transfer-Encoding")
+	delete(h, "Trailer")
 	if bodyless(p.status()) {
 		return
 	}
@@ -65,7 +67,8 @@ func (p *Reply) Prepare(h http.Header, f *File) {
 	if h.Get("Last-Modified") == "" {
 		h.Del("Last-Modified")
 		if t := f.ModTime(); t.Unix() != 0 { // a file system that keeps no times says 0
-			h.Set("Last-Modified", t.UTC().Format(http.TimeFormat))
+			p.modified = t.UTC().Format(http.TimeFormat)
+			h.Set("Last-Modified", p.modified)
 		}
 	}
 }
@@ -91,6 +94,11 @@ func (p *Reply) Send(w http.ResponseWriter, r *http.Request, f *File) error {
 	if status < 200 || status > 999 {
 		rule := fmt.Sprintf("status %d cannot have a file", status)
 		return &Error{Op: "serve", Path: f.Name(), Status: http.StatusBadGateway, Rule: rule}
+	}
+	if status == http.StatusOK && f.Size() <= smallFile && unconditional(r) {
+		if done, err := p.sendSmall(w, r, f); done {
+			return err
+		}
 	}
 	c := f.Content()
 	out := &writer{ResponseWriter: w, head: r.Method == http.MethodHead, size: f.Size()}

@@ -301,7 +301,7 @@ type wrapped struct{ http.ResponseWriter }
 func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func TestFlushBeforeBody(t *testing.T) {
-	f := openTemp(t, "a", []byte("x"))
+	f, small := openTemp(t, "a", pattern(smallFile+1)), openTemp(t, "a", pattern(smallFile))
 	empty := openTemp(t, "b", nil)
 	for _, c := range []struct {
 		name   string
@@ -314,6 +314,7 @@ func TestFlushBeforeBody(t *testing.T) {
 		{"plain POST", func(r *httptest.ResponseRecorder) http.ResponseWriter { return r }, "POST", f, true},
 		{"wrapped", func(r *httptest.ResponseRecorder) http.ResponseWriter { return wrapped{r} }, "GET", f, true},
 		{"HEAD", func(r *httptest.ResponseRecorder) http.ResponseWriter { return r }, "HEAD", f, false},
+		{"small, in one write", func(r *httptest.ResponseRecorder) http.ResponseWriter { return r }, "GET", small, false},
 		{"empty", func(r *httptest.ResponseRecorder) http.ResponseWriter { return r }, "GET", empty, false},
 		{"joiner", func(r *httptest.ResponseRecorder) http.ResponseWriter { return joiner{r} }, "GET", f, false},
 		{"wrapped joiner", func(r *httptest.ResponseRecorder) http.ResponseWriter { return wrapped{joiner{r}} }, "GET", f, false},

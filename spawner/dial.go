@@ -17,6 +17,9 @@ const noLimit = time.Hour
 // Every address of a name is tried, in the order of the answer; when none takes
 // the connection the name is looked up once more, and what is new is tried.
 func (p *Pool) dial(ctx context.Context, t Target) (net.Conn, error) {
+	if t.Network == "unix" && p.opt.Dial != nil {
+		return p.opt.Dial(t.Network, t.Address, max(0, p.opt.ConnectTimeout))
+	}
 	limit := p.opt.ConnectTimeout
 	if limit <= 0 {
 		limit = noLimit

@@ -18,6 +18,9 @@ type PoolOptions struct {
 	// ConnectTimeout bounds one connect, the look-up of the target's name
 	// included; 0 is no bound.
 	ConnectTimeout time.Duration
+	// Dial connects to a unix socket, which takes a connection at once or refuses
+	// it; a timeout of 0 is no bound. nil: a net.Dialer.
+	Dial func(network, address string, timeout time.Duration) (net.Conn, error)
 	// LookUp finds the addresses of a target's name; nil: the system's way.
 	LookUp LookUp
 	// Began, if set, is called in a goroutine of its own when the supervisor
@@ -46,12 +49,12 @@ type Pool struct {
 	began  sync.Once
 	mu     sync.Mutex
 	slots  []poolSlot
-	closed bool // keeps no more connections
+	closed atomic.Bool // keeps no more connections
 }
 
 type poolSlot struct {
 	idle   []net.Conn
-	leases map[*Lease]struct{}
+	leases []*Lease
 }
 
 // NewPool returns a Pool.
@@ -60,36 +63,61 @@ func NewPool(o PoolOptions) *Pool {
 	if p.names.look = o.LookUp; o.LookUp == nil {
 		p.names.look = systemLookUp
 	}
-	for i := range p.slots {
-		p.slots[i].leases = map[*Lease]struct{}{}
-	}
 	return p
 }
 
-// Lease is one child, lent for one request. Release must be called once.
+// Lease is one child, lent for one request. Release must be called once. One that
+// has been released may Claim another child.
 type Lease struct {
+	// Interrupt, if set before the child is claimed, is called when the child is
+	// given up while the request waits for it, in place of a deadline in the past
+	// for the connection's reads. It must not block.
+	Interrupt func()
+
 	pool  *Pool
 	claim Claim
-	conn  net.Conn // under the pool's lock
+	at    int      // in the leases of the slot, under the pool's lock
+	conn  net.Conn // likewise
 	kept  bool     // it has had a request before this one
 	lost  atomic.Bool
 }
 
 // Lease claims a child. Errors are those of Ledger.Claim.
 func (p *Pool) Lease(ctx context.Context, w Want) (*Lease, error) {
-	c, err := p.opt.Ledger.Claim(ctx, w)
-	if err != nil {
+	l := &Lease{}
+	if err := l.Claim(ctx, p, w); err != nil {
 		return nil, err
 	}
-	l := &Lease{pool: p, claim: c}
+	return l, nil
+}
+
+// Claim is Pool.Lease, with a Lease that is new or has been released.
+func (l *Lease) Claim(ctx context.Context, p *Pool, w Want) error {
+	c, err := p.opt.Ledger.Claim(ctx, w)
+	if err != nil {
+		return err
+	}
+	l.pool, l.claim, l.kept = p, c, false
+	l.lost.Store(false)
 	p.mu.Lock()
-	p.slots[c.Slot].leases[l] = struct{}{}
+	s := &p.slots[c.Slot]
+	l.conn, l.at = nil, len(s.leases)
+	s.leases = append(s.leases, l)
 	p.mu.Unlock()
 	// The claim may be older than the word that the child is gone.
 	if p.opt.Ledger.State(c.Slot).givenUp() {
 		l.lost.Store(true)
 	}
-	return l, nil
+	return nil
+}
+
+// forget takes a lease out of its slot. The caller has the pool's lock.
+func (s *poolSlot) forget(l *Lease) {
+	n := len(s.leases) - 1
+	last := s.leases[n]
+	s.leases[l.at], last.at = last, l.at
+	s.leases[n] = nil
+	s.leases = s.leases[:n]
 }
 
 // Slot is the slot of the child.
@@ -110,13 +138,9 @@ func (l *Lease) Lost() bool { return l.lost.Load() }
 var ErrLost = errors.New("the child died and is not started again yet")
 
 // KeepAlive reports whether the connection may be kept after the request.
-func (l *Lease) KeepAlive() bool {
-	l.pool.mu.Lock()
-	defer l.pool.mu.Unlock()
-	return l.pool.keeps()
-}
+func (l *Lease) KeepAlive() bool { return l.pool.keeps() }
 
-func (p *Pool) keeps() bool { return p.opt.KeepAlive && !p.closed }
+func (p *Pool) keeps() bool { return p.opt.KeepAlive && !p.closed.Load() }
 
 // Conn returns a connection to the child. A kept one is used only if the
 // request is repeatable, since the child may close it at any moment; else it
@@ -167,8 +191,18 @@ func (l *Lease) hold(c net.Conn) error {
 }
 
 // alive looks whether a connection is still open and silent. It does not wait
-// for who reads from it.
+// for who reads from it. A connection that knows by itself that there is nothing
+// to read is not looked at: it learns of an end a moment later than the kernel
+// does, as after any look a child may close before it has read the request.
 func alive(c net.Conn) bool {
+	if r, ok := c.(interface{ Readable() bool }); ok && !r.Readable() {
+		return true
+	}
+	return silent(c)
+}
+
+// silent asks the kernel.
+func silent(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return true
@@ -193,7 +227,8 @@ func (l *Lease) Release(o Outcome, keep net.Conn) {
 	p := l.pool
 	p.mu.Lock()
 	s := &p.slots[l.claim.Slot]
-	delete(s.leases, l)
+	s.forget(l)
+	l.conn = nil
 	if keep != nil {
 		if l.lost.Load() || !p.keeps() {
 			keep.Close()
@@ -245,7 +280,7 @@ func (p *Pool) Apply(e Event) {
 		s.idle = nil
 	}
 	if e.State.givenUp() && p.opt.Ledger.State(e.Slot).givenUp() {
-		for l := range s.leases {
+		for _, l := range s.leases {
 			l.giveUp()
 		}
 	}
@@ -263,9 +298,14 @@ func (p *Pool) Slots() int { return len(p.slots) }
 // the child said last: then there is nothing to interrupt, and the request may
 // have been done.
 func (l *Lease) giveUp() {
-	if l.conn == nil {
+	switch {
+	case l.conn == nil:
 		l.lost.Store(true)
-	} else if alive(l.conn) {
+	case !silent(l.conn):
+	case l.Interrupt != nil:
+		l.lost.Store(true)
+		l.Interrupt()
+	default:
 		l.lost.Store(true)
 		l.conn.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -279,7 +319,7 @@ func (p *Pool) Counts() Counts { return p.opt.Ledger.Counts() }
 func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed = true
+	p.closed.Store(true)
 	for i := range p.slots {
 		for _, c := range p.slots[i].idle {
 			c.Close()

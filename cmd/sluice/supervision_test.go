@@ -130,7 +130,7 @@ func TestMaxRequests(t *testing.T) {
 			full++
 		}
 	}
-	if len(by) < 6 || full < len(by)-3 {
+	if len(by) < 6 || full < len(by)-3-len(by)/20 { // those of the end, and one whose request went elsewhere
 		t.Errorf("%d children, %d of them to the full: %v", len(by), full, by)
 	}
 }

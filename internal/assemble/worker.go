@@ -4,15 +4,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"sluice/cgi"
 	"sluice/fcgi"
 	"sluice/internal/config"
 	"sluice/internal/exchange"
 	"sluice/internal/front"
+	"sluice/internal/front/http1"
+	"sluice/internal/front/peer"
+	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
 	"sluice/sendfile"
 	"sluice/spawner"
@@ -29,14 +34,19 @@ type Inputs struct {
 	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
 	PassFrom []string                         // the environment that pass_env picks from
 	Place    *scoreboard.Place                // nil: none
+	Seats    *peer.Seats                      // nil: a client may have any number of connections
 	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
+	Set      *poll.Set                        // of the connections; nil: the children are reached by net's
 }
 
 // Worker is a configuration in the form that serves requests.
 type Worker struct {
-	Front   front.Options
+	Front   http1.Options
 	Handler *front.Handler
 	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
+	// ProxyFrom are, for each listener of the configuration, the peers that have to
+	// send a PROXY header.
+	ProxyFrom []*peer.Networks
 }
 
 // NewWorker assembles a worker. Its errors are programming errors or what only
@@ -58,24 +68,40 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
-		Sites:             front.NewSites(sites),
-		Software:          "sluice/" + in.Version,
-		Log:               in.Log,
-		KeepaliveRequests: c.Limits.KeepaliveRequests,
+		Sites:    front.NewSites(sites),
+		Software: "sluice/" + in.Version,
+		Log:      in.Log,
+	}
+	var err error
+	if w.Handler.Proxies, err = peer.ParseNetworks(c.Limits.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("trusted_proxies: %w", err)
+	}
+	for _, l := range c.Listeners {
+		n, err := peer.ParseNetworks(l.ProxyFrom)
+		if err != nil {
+			return nil, fmt.Errorf("proxy_from: %w", err)
+		}
+		w.ProxyFrom = append(w.ProxyFrom, n)
 	}
 	w.Handler.Tracking = tracking(c, in)
 	if in.Access != nil {
 		w.Handler.Access = &front.AccessLog{Out: in.Access, Format: formats[c.Log.Format]}
 	}
-	w.Front = front.Options{
-		Handler:       http.Handler(w.Handler),
-		Log:           in.Log,
-		Connections:   c.Limits.Connections,
-		HeaderBytes:   int(c.Limits.HeaderBytes),
-		HeaderTimeout: c.Limits.HeaderTimeout,
-		KeepaliveIdle: c.Limits.KeepaliveIdle,
-		SendTimeout:   c.Limits.SendTimeout,
-		Place:         in.Place,
+	w.Front = http1.Options{
+		Handler:           http.Handler(w.Handler),
+		Set:               in.Set,
+		Log:               in.Log,
+		Connections:       c.Limits.Connections,
+		HeaderBytes:       int(c.Limits.HeaderBytes),
+		HeaderTimeout:     c.Limits.HeaderTimeout,
+		KeepaliveIdle:     c.Limits.KeepaliveIdle,
+		KeepaliveRequests: c.Limits.KeepaliveRequests,
+		SendTimeout:       c.Limits.SendTimeout,
+		AnswerHalfClosed:  c.Limits.HalfClose == "answer",
+		Refuse:            c.Limits.AtLimit == "refuse",
+		Seats:             in.Seats,
+		Place:             in.Place,
+		Linger:            linger(c),
 	}
 	return w, nil
 }
@@ -90,6 +116,12 @@ func tracking(c *config.Config, in Inputs) *front.Tracking {
 		return nil
 	}
 	return t
+}
+
+// linger is how connections end.
+func linger(c *config.Config) http1.Linger {
+	mode, _ := http1.ParseLingerMode(c.Linger.Mode)
+	return http1.Linger{Mode: mode, Idle: c.Linger.Idle, Total: c.Linger.Total, Max: c.Linger.Max}
 }
 
 var formats = map[string]front.Format{"common": front.Common, "combined": front.Combined, "json": front.JSON}
@@ -118,7 +150,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		ReleaseBytes:   a.ReleaseBytes,
 		ReleaseTimeout: a.ReleaseTimeout,
 		Body: exchange.BodyLimits{Bytes: c.Limits.BodyBytes, Memory: c.Limits.BodyMemory, Dir: c.SpoolDir,
-			Timeout: c.Limits.SendTimeout},
+			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate},
 		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
 	}
 	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
@@ -212,10 +244,19 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 				log.Info("address is back", "address", t.Address)
 			}
 		}}
+	o.Dial = in.dial()
 	for _, t := range a.Address {
 		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 	}
 	return spawner.NewPool(o)
+}
+
+// dial connects to unix sockets within the set.
+func (in *Inputs) dial() func(network, path string, timeout time.Duration) (net.Conn, error) {
+	if in.Set == nil {
+		return nil
+	}
+	return func(_, path string, _ time.Duration) (net.Conn, error) { return in.Set.Dial(path) }
 }
 
 // pool is of sluice's own children. Connections to them are kept only if no
@@ -224,6 +265,7 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
 		KeepAlive: a.Keepalive && c.Workers == 1, Report: in.Report}
+	o.Dial = in.dial()
 	if a.Connections > 1 {
 		o.Began = ask
 	}

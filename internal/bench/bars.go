@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"sluice/internal/samples"
 )
 
 // bar is one number that sluice has to hold.
@@ -69,7 +71,7 @@ func figure(t *trial, name string) measure {
 
 // verdict is a bar beside what was measured.
 type verdict struct {
-	spread
+	samples.Spread
 	rounds, met int // how many, and in how many of them the bar was met
 	peer        string
 }
@@ -98,7 +100,7 @@ func (g bar) judge(results []*result) (v verdict, ok bool) {
 			v.met++
 		}
 	}
-	v.spread, v.rounds = spreadOf(values), len(values)
+	v.Spread, v.rounds = samples.SpreadOf(values), len(values)
 	return v, v.rounds > 0
 }
 
@@ -106,14 +108,14 @@ func (g bar) meets(x float64) bool { return x == g.limit || (x > g.limit) == g.l
 
 // best is the peer that is hardest to beat; nil without one.
 func (g bar) best(res *result) (best *row) {
-	var most spread
+	var most samples.Spread
 	for _, name := range g.peers {
 		r := res.row(name)
 		if r == nil {
 			continue
 		}
 		v := r.over(res.scenario, g.measure)
-		if v.median > 0 && (best == nil || (v.median > most.median) == g.least) {
+		if v.Median > 0 && (best == nil || (v.Median > most.Median) == g.least) {
 			best, most = r, v
 		}
 	}
@@ -134,12 +136,12 @@ func (g bar) line(results []*result) []string {
 	if !ok {
 		return []string{g.what, strings.TrimSpace(limit), "–", "not measured"}
 	}
-	measured := fmt.Sprintf("%s %s", v.textOf(g.digits, v.rounds), g.unit)
+	measured := fmt.Sprintf("%s %s", valueText(v.Spread, g.digits, v.rounds), g.unit)
 	if len(g.peers) > 0 {
-		measured = fmt.Sprintf("%s of %s's", v.textOf(2, v.rounds), v.peer)
+		measured = fmt.Sprintf("%s of %s's", valueText(v.Spread, 2, v.rounds), v.peer)
 	}
 	met := "no"
-	if g.meets(v.median) {
+	if g.meets(v.Median) {
 		met = "yes"
 	}
 	if v.rounds > 1 {

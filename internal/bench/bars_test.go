@@ -56,8 +56,8 @@ func TestBestPeer(t *testing.T) {
 		{bar{measure: sample.cost, peers: nginxes}, "nginx-1", 5},
 	} {
 		v, ok := c.g.judge([]*result{res})
-		if !ok || v.peer != c.peer || v.median != c.want {
-			t.Errorf("judged by %q: %v, %v; want %q, %v", v.peer, v.median, ok, c.peer, c.want)
+		if !ok || v.peer != c.peer || v.Median != c.want {
+			t.Errorf("judged by %q: %v, %v; want %q, %v", v.peer, v.Median, ok, c.peer, c.want)
 		}
 	}
 	if _, ok := (bar{measure: sample.rate, peers: lighttpds}).judge([]*result{res}); ok {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sluice/internal/samples"
 )
 
 // faultReport is everything that one run of faults tells.
@@ -33,14 +35,14 @@ func (r *faultRow) line() []string {
 	}
 	recovered := "–"
 	if len(r.recover) > 0 {
-		recovered = fmt.Sprintf("%s / %s", millis(quantile(r.recover, 0.5)), millis(quantile(r.recover, 0.99)))
+		recovered = fmt.Sprintf("%s / %s", millis(samples.Quantile(r.recover, 0.5)), millis(samples.Quantile(r.recover, 0.99)))
 	}
 	strikes := "–"
 	if r.fault.strike != nil {
 		strikes = fmt.Sprint(r.strikes)
 	}
 	return []string{r.fault.title, r.load, strikes, what, fmt.Sprint(r.requests),
-		millis(quantile(r.times, 0.5)), millis(quantile(r.times, 0.99)), millis(quantile(r.times, 1)), recovered}
+		millis(samples.Quantile(r.times, 0.5)), millis(samples.Quantile(r.times, 0.99)), millis(samples.Quantile(r.times, 1)), recovered}
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
@@ -84,8 +86,8 @@ func (rep *faultReport) markdown() string {
 	}
 	if len(rep.late) > 0 {
 		fmt.Fprintf(&b, "\n## Deadline of the queue\n\n%d requests waited for busy children with a `queue_timeout` of 500 ms: the refusal came %s behind it\n"+
-			"in the median, %s in the 99th percentile, %s at most.\n", len(rep.late), millis(quantile(rep.late, 0.5)),
-			millis(quantile(rep.late, 0.99)), millis(quantile(rep.late, 1)))
+			"in the median, %s in the 99th percentile, %s at most.\n", len(rep.late), millis(samples.Quantile(rep.late, 0.5)),
+			millis(samples.Quantile(rep.late, 0.99)), millis(samples.Quantile(rep.late, 1)))
 	}
 	fmt.Fprintf(&b, "\n## %d children killed\n\nOne every %v under load, busy or idle; %d of %d requests failed meanwhile.\n\n| | processes | zombies | descriptors | goroutines | resident |\n| --- | --- | --- | --- | --- | --- |\n",
 		rep.kills, growthPause, rep.growth.failures(), rep.growth.requests)

@@ -11,11 +11,12 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"sluice/internal/samples"
 )
 
 // load is what one visit of a load generator saw.
@@ -146,7 +147,7 @@ func runDownloads(ctx context.Context, address, path string, size int64, clients
 	group.Wait()
 	l.elapsed = time.Since(start)
 	l.requests, l.bytes = int64(len(times)), int64(len(times))*size
-	l.p50, l.p99 = quantile(times, 0.50), quantile(times, 0.99)
+	l.p50, l.p99 = samples.Quantile(times, 0.50), samples.Quantile(times, 0.99)
 	return l
 }
 
@@ -236,15 +237,6 @@ func sameBytes(a, b io.Reader) (bool, error) {
 }
 
 func isEnd(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
-
-// quantile is the nearest-rank quantile; 0 for no values.
-func quantile(list []time.Duration, q float64) time.Duration {
-	if len(list) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(list))
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
-}
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")

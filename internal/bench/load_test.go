@@ -122,21 +122,6 @@ func TestDiscardWantsTheSize(t *testing.T) {
 	}
 }
 
-func TestQuantile(t *testing.T) {
-	list := []time.Duration{4, 1, 3, 2}
-	for _, c := range []struct {
-		q    float64
-		want time.Duration
-	}{{0, 1}, {0.5, 3}, {0.99, 4}, {1, 4}} {
-		if got := quantile(list, c.q); got != c.want {
-			t.Errorf("quantile %v = %v, want %v", c.q, got, c.want)
-		}
-	}
-	if got := quantile(nil, 0.5); got != 0 {
-		t.Errorf("quantile of nothing = %v", got)
-	}
-}
-
 func TestSameBytes(t *testing.T) {
 	for _, c := range []struct {
 		a, b string

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"sluice/internal/machine"
 )
 
 // versions are how each program tells its version.
@@ -21,11 +20,9 @@ var versions = [][]string{
 
 // machine describes where the run happens.
 func (b *bench) machine(ctx context.Context) [][2]string {
-	var u syscall.Utsname
-	syscall.Uname(&u)
 	list := [][2]string{
-		{"kernel", utsName(u.Sysname) + " " + utsName(u.Release) + " " + utsName(u.Machine)},
-		{"CPUs", fmt.Sprintf("%d, %s", runtime.NumCPU(), cpuModel())},
+		{"kernel", machine.Kernel()},
+		{"CPUs", fmt.Sprintf("%d, %s", runtime.NumCPU(), machine.CPU())},
 		{"rounds", fmt.Sprintf("%d of %v, servers in rotated order", b.rounds, b.duration)},
 	}
 	if b.sluice != "" {
@@ -53,27 +50,6 @@ func versionOf(ctx context.Context, path, flag string) string {
 		}
 	}
 	return "version unknown"
-}
-
-func utsName(field [65]int8) string {
-	var b []byte
-	for _, c := range field {
-		if c == 0 {
-			break
-		}
-		b = append(b, byte(c))
-	}
-	return string(b)
-}
-
-func cpuModel() string {
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range bytes.Lines(text) {
-		if name, value, ok := strings.Cut(string(line), ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "model unknown"
 }
 
 // fairness is how the servers are set up and the loads counted.

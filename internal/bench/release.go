@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/internal/samples"
 )
 
 // sendWord in a request's parameters has the child of the release scenarios
@@ -74,7 +76,7 @@ var releaseTrial = &trial{
 			x.failed(1, "the child was free after %d of %d files", len(gaps), releases)
 		}
 		x.requests += besideOthers
-		x.figures = []float64{ms(quantile(gaps, 0.5)), ms(quantile(gaps, 1)), ms(quantile(next, 0.5)), ms(quantile(next, 1))}
+		x.figures = []float64{ms(samples.Quantile(gaps, 0.5)), ms(samples.Quantile(gaps, 1)), ms(samples.Quantile(next, 0.5)), ms(samples.Quantile(next, 1))}
 		return x
 	},
 }

@@ -3,10 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"sluice/internal/samples"
 )
 
 // report is everything that one run tells.
@@ -66,18 +67,6 @@ func (x sample) cost(s scenario) float64 {
 // measure takes one number out of a sample.
 type measure func(sample, scenario) float64
 
-// spread is a median with the extremes of the rounds.
-type spread struct{ median, least, most float64 }
-
-func spreadOf(values []float64) spread {
-	if len(values) == 0 {
-		return spread{}
-	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return spread{median: (v[(n-1)/2] + v[n/2]) / 2, least: v[0], most: v[n-1]}
-}
-
 // nothing says that a visit failed altogether: it is an error, and no number.
 func (x sample) nothing() bool { return x.requests == 0 }
 
@@ -92,7 +81,7 @@ func (r *row) values(s scenario, m measure) (values []float64) {
 }
 
 // over reduces one measure of a row.
-func (r *row) over(s scenario, m measure) spread { return spreadOf(r.values(s, m)) }
+func (r *row) over(s scenario, m measure) samples.Spread { return samples.SpreadOf(r.values(s, m)) }
 
 // ratios are this row's measure divided by the other's in the same round; none
 // when there is no other, or it is the row itself.
@@ -139,13 +128,13 @@ func (res *result) table() [][]string {
 		pss := func(x sample, _ scenario) float64 { return float64(x.pss) / (1 << 20) }
 		peak := func(x sample, _ scenario) float64 { return float64(x.peak) / (1 << 20) }
 		line := []string{r.server,
-			r.over(s, sample.rate).text(digits), r.latency(func(x sample) time.Duration { return x.p50 }),
-			r.latency(func(x sample) time.Duration { return x.p99 }), r.over(s, sample.cost).text(max(digits, 1))}
+			spreadText(r.over(s, sample.rate), digits), r.latency(func(x sample) time.Duration { return x.p50 }),
+			r.latency(func(x sample) time.Duration { return x.p99 }), spreadText(r.over(s, sample.cost), max(digits, 1))}
 		for _, peer := range []string{"nginx", "lighttpd"} {
 			line = append(line, r.against(s, res.row(peer), sample.rate), r.against(s, res.row(peer), sample.cost))
 		}
 		lines = append(lines, append(line,
-			fmt.Sprintf("%.1f", r.over(s, pss).most), fmt.Sprintf("%.1f", r.over(s, peak).most),
+			fmt.Sprintf("%.1f", r.over(s, pss).Most), fmt.Sprintf("%.1f", r.over(s, peak).Most),
 			r.generator(), fmt.Sprint(r.errors())))
 	}
 	return lines
@@ -163,7 +152,7 @@ func (res *result) trialTable() [][]string {
 		line, detail := []string{r.server}, ""
 		for _, c := range res.scenario.trial.columns {
 			values := r.values(res.scenario, figure(res.scenario.trial, c.name))
-			line = append(line, spreadOf(values).textOf(c.digits, len(values)))
+			line = append(line, valueText(samples.SpreadOf(values), c.digits, len(values)))
 		}
 		for _, x := range r.samples {
 			detail = x.detail
@@ -179,20 +168,21 @@ func (res *result) trialTable() [][]string {
 	return lines
 }
 
-// textOf is the text of so many values: of a single one without extremes, and
+// valueText is the text of so many values: of a single one without extremes, and
 // of zeros, which a trial has where it has no number, a dash.
-func (v spread) textOf(digits, n int) string {
+func valueText(v samples.Spread, digits, n int) string {
 	switch {
-	case n == 0, v == spread{}:
+	case n == 0, v == samples.Spread{}:
 		return "–"
 	case n == 1:
-		return fmt.Sprintf("%.*f", digits, v.median)
+		return fmt.Sprintf("%.*f", digits, v.Median)
 	}
-	return v.text(digits)
+	return spreadText(v, digits)
 }
 
-func (v spread) text(digits int) string {
-	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, v.median, digits, v.least, digits, v.most)
+// spreadText is a median with the extremes of the rounds.
+func spreadText(v samples.Spread, digits int) string {
+	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, v.Median, digits, v.Least, digits, v.Most)
 }
 
 func (r *row) against(s scenario, other *row, m measure) string {
@@ -200,22 +190,22 @@ func (r *row) against(s scenario, other *row, m measure) string {
 	if len(values) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.2f", spreadOf(values).median)
+	return fmt.Sprintf("%.2f", samples.SpreadOf(values).Median)
 }
 
 // latency is the median over rounds, with the worst round.
 func (r *row) latency(of func(sample) time.Duration) string {
 	v := r.over(scenario{}, func(x sample, _ scenario) float64 { return float64(of(x).Microseconds()) / 1000 })
-	return fmt.Sprintf("%.2f ms (≤%.2f)", v.median, v.most)
+	return fmt.Sprintf("%.2f ms (≤%.2f)", v.Median, v.Most)
 }
 
 // generator is how busy the load generator was: near 100 % it is the limit.
 func (r *row) generator() string {
 	v := r.over(scenario{}, func(x sample, _ scenario) float64 { return 100 * x.busy })
-	if v.most == 0 {
+	if v.Most == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.0f %%", v.median)
+	return fmt.Sprintf("%.0f %%", v.Median)
 }
 
 // faults names every server that could not take part or gave errors.

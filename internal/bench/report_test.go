@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/internal/samples"
 )
 
 // rounds makes samples of one second with so many requests each.
@@ -15,29 +17,13 @@ func rounds(cpu time.Duration, requests ...int64) []sample {
 	return list
 }
 
-func TestSpreadOf(t *testing.T) {
-	for _, c := range []struct {
-		in   []float64
-		want spread
-	}{
-		{nil, spread{}},
-		{[]float64{3}, spread{3, 3, 3}},
-		{[]float64{9, 1, 5}, spread{5, 1, 9}},
-		{[]float64{4, 1, 2, 3}, spread{2.5, 1, 4}},
-	} {
-		if got := spreadOf(c.in); got != c.want {
-			t.Errorf("%v: %+v, want %+v", c.in, got, c.want)
-		}
-	}
-}
-
 // TestRatioIsPairwise has a machine that becomes ten times slower: the ratio of
 // medians would be 10 or 0.1, the median of ratios is 2.
 func TestRatioIsPairwise(t *testing.T) {
 	s := scenario{}
 	a := &row{samples: rounds(time.Second, 200, 2000, 200)}
 	b := &row{samples: rounds(time.Second, 100, 1000, 100)}
-	if got := spreadOf(a.ratios(s, b, sample.rate)); got.median != 2 {
+	if got := samples.SpreadOf(a.ratios(s, b, sample.rate)); got.Median != 2 {
 		t.Errorf("ratio %v, want 2", got)
 	}
 	if got := a.ratios(s, a, sample.rate); got != nil {
@@ -55,7 +41,7 @@ func TestFailedRound(t *testing.T) {
 	a := &row{samples: rounds(time.Second, 200, 0, 200)}
 	b := &row{samples: rounds(time.Second, 100, 1000, 0)}
 	a.samples[1].failed(1, "no answer")
-	if got := a.over(s, sample.rate); got != (spread{200, 200, 200}) {
+	if got := a.over(s, sample.rate); got != (samples.Spread{Median: 200, Least: 200, Most: 200}) {
 		t.Errorf("rate %v", got)
 	}
 	if got := a.ratios(s, b, sample.rate); len(got) != 1 || got[0] != 2 {

@@ -50,7 +50,7 @@ type Listener struct {
 	Mode      uint32   // permission bits of a unix socket; 0 for the others
 	User      string   // owner of a unix socket; "" unchanged
 	Group     string   // group of a unix socket; "" unchanged
-	ProxyFrom []string // prefixes that must send a PROXY header
+	ProxyFrom []string // prefixes, or "unix", that must send a PROXY header
 }
 
 // Accept is [accept].
@@ -84,7 +84,7 @@ type Limits struct {
 	KeepaliveRequests int           // on one connection; 0: no limit
 	SendTimeout       time.Duration // without progress, more than 0
 	HalfClose         string        // abort or answer
-	TrustedProxies    []string      // prefixes
+	TrustedProxies    []string      // prefixes, or "unix"
 }
 
 // Log is [log].

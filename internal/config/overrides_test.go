@@ -61,9 +61,9 @@ func TestWithErrors(t *testing.T) {
 		want string
 	}{
 		{"mode", Overrides{Accept: new("x")}, `--accept: want one of none, flock, fcntl, sysvsem, posixsem, pthread, uslock, partial, exclusive, reuseport, got "x"`},
-		{"not built", Overrides{Accept: new("flock"), AcceptPermits: new(2)}, "--accept: not supported yet\n--accept-permits: not supported yet"},
+		{"permits", Overrides{Accept: new("partial"), AcceptPermits: new(65)}, "--accept-permits: want a whole number from 1 to 64, got 65"},
 		{"linger", Overrides{Linger: new("timed"), LingerIdle: new(time.Second), LingerTotal: new(time.Duration(-1))},
-			"--linger: not supported yet\n--linger-idle: not supported yet\n--linger-total: want a duration of more than 0s, got \"-1ns\""},
+			"--linger-total: want a duration of more than 0s, got \"-1ns\""},
 		{"workers", Overrides{Workers: new(65)}, "--workers: want a whole number from 0 to 64, got 65"},
 		{"listen twice", Overrides{Listen: []string{":80", "*:80"}}, `--listen: "*:80" stands twice, first at --listen`},
 		{"no address", Overrides{Listen: []string{}}, "--listen: want at least one element, got none"},

@@ -51,7 +51,7 @@ var listenerRows = schema[longListener]{
 	key("mode", func(l *longListener) *uint32 { return &l.Mode }, octal, 0o660, built).onlyWhen(isUnix),
 	key("user", func(l *longListener) *string { return &l.User }, account, "", built).onlyWhen(isUnix),
 	key("group", func(l *longListener) *string { return &l.Group }, account, "", built).onlyWhen(isUnix),
-	key("proxy_from", func(l *longListener) *[]string { return &l.ProxyFrom }, set(network, 0), nil, onlyEmpty),
+	key("proxy_from", func(l *longListener) *[]string { return &l.ProxyFrom }, set(network, 0), nil, built),
 }
 
 func isUnix(l *longListener) bool { return l.where.network == "unix" }
@@ -74,34 +74,37 @@ func onlyEndpoints(def []endpoint) ([]endpoint, func([]endpoint) bool) {
 
 var acceptRows = schema[Accept]{
 	key("mode", func(a *Accept) *string { return &a.Mode }, oneOf("none", "flock", "fcntl", "sysvsem", "posixsem",
-		"pthread", "uslock", "partial", "exclusive", "reuseport"), "none", only("none")),
-	key("permits", func(a *Accept) *int { return &a.Permits }, whole(1, 64), 2, notYet),
-	key("lock_dir", func(a *Accept) *string { return &a.LockDir }, file, "", notYet),
+		"pthread", "uslock", "partial", "exclusive", "reuseport"), "none", built),
+	key("permits", func(a *Accept) *int { return &a.Permits }, whole(1, 64), 2, built).onlyWhen(usesPermits),
+	key("lock_dir", func(a *Accept) *string { return &a.LockDir }, file, "", built).onlyWhen(usesLockDir),
 }
 
+func usesPermits(a *Accept) bool { return a.Mode == "partial" }
+func usesLockDir(a *Accept) bool { return a.Mode == "flock" || a.Mode == "fcntl" }
+
 var lingerRows = schema[Linger]{
-	key("mode", func(l *Linger) *string { return &l.Mode }, oneOf("off", "so_linger", "timed", "always", "adaptive"), "timed", only("off")),
-	key("idle", func(l *Linger) *time.Duration { return &l.Idle }, duration(positive), 2*time.Second, notYet),
-	key("total", func(l *Linger) *time.Duration { return &l.Total }, duration(positive), 30*time.Second, notYet),
-	key("max", func(l *Linger) *int { return &l.Max }, whole(1, many), 1024, notYet),
+	key("mode", func(l *Linger) *string { return &l.Mode }, oneOf("off", "so_linger", "timed", "always", "adaptive"), "timed", built),
+	key("idle", func(l *Linger) *time.Duration { return &l.Idle }, duration(positive), 2*time.Second, built),
+	key("total", func(l *Linger) *time.Duration { return &l.Total }, duration(positive), 30*time.Second, built),
+	key("max", func(l *Linger) *int { return &l.Max }, whole(1, many), 1024, built),
 }
 
 var limitsRows = schema[Limits]{
 	key("connections", func(l *Limits) *int { return &l.Connections }, whole(1, many), 10000, built),
-	key("at_limit", func(l *Limits) *string { return &l.AtLimit }, oneOf("wait", "refuse"), "wait", only("wait")),
-	key("per_client", func(l *Limits) *int { return &l.PerClient }, whole(0, many), 0, only(0)),
+	key("at_limit", func(l *Limits) *string { return &l.AtLimit }, oneOf("wait", "refuse"), "wait", built),
+	key("per_client", func(l *Limits) *int { return &l.PerClient }, whole(0, many), 0, built),
 	key("header_bytes", func(l *Limits) *int64 { return &l.HeaderBytes }, size(1), 64<<10, built),
 	key("header_timeout", func(l *Limits) *time.Duration { return &l.HeaderTimeout }, duration(positive), 10*time.Second, built),
 	key("body_bytes", func(l *Limits) *int64 { return &l.BodyBytes }, size(1), 1<<30, built),
 	key("body_memory", func(l *Limits) *int64 { return &l.BodyMemory }, size(0), 64<<10, built),
-	key("body_rate", func(l *Limits) *int64 { return &l.BodyRate }, size(0), 0, only[int64](0)),
+	key("body_rate", func(l *Limits) *int64 { return &l.BodyRate }, size(0), 0, built),
 	key("response_memory", func(l *Limits) *int64 { return &l.ResponseMemory }, size(1), 256<<10, built),
 	key("response_bytes", func(l *Limits) *int64 { return &l.ResponseBytes }, size(0), 1<<30, built),
 	key("keepalive_idle", func(l *Limits) *time.Duration { return &l.KeepaliveIdle }, duration(0), 75*time.Second, built),
 	key("keepalive_requests", func(l *Limits) *int { return &l.KeepaliveRequests }, whole(0, many), 0, built),
 	key("send_timeout", func(l *Limits) *time.Duration { return &l.SendTimeout }, duration(positive), 60*time.Second, built),
-	key("half_close", func(l *Limits) *string { return &l.HalfClose }, oneOf("abort", "answer"), "abort", only("abort")),
-	key("trusted_proxies", func(l *Limits) *[]string { return &l.TrustedProxies }, set(network, 0), nil, onlyEmpty),
+	key("half_close", func(l *Limits) *string { return &l.HalfClose }, oneOf("abort", "answer"), "abort", built),
+	key("trusted_proxies", func(l *Limits) *[]string { return &l.TrustedProxies }, set(network, 0), nil, built),
 }
 
 var logRows = schema[Log]{

@@ -56,14 +56,31 @@ func kindOf(a *App) (bit int, what string) {
 	return forCommands, "that sluice runs"
 }
 
-// Unused says which keys were written for an app for which they mean nothing,
-// each with its position: that is no error, but whoever wrote them may believe
+// unusedAccept says which keys of [accept] mean nothing in its mode.
+func (c *Config) unusedAccept() (all []string) {
+	a := &c.origin.draft.Accept
+	for _, k := range []struct {
+		field any
+		used  bool
+	}{
+		{&a.Permits, usesPermits(a)},
+		{&a.LockDir, usesLockDir(a)},
+	} {
+		if mark, wrote := c.origin.marks[k.field]; wrote && !k.used {
+			all = append(all, fmt.Sprintf("%s: %s means nothing in the accept mode %q", mark.at, mark.path, a.Mode))
+		}
+	}
+	return all
+}
+
+// Unused says which keys were written where they mean nothing, each with its position: that is no error, but whoever wrote them may believe
 // otherwise.
 func (c *Config) Unused() []string {
 	var all []string
 	if c.origin == nil {
 		return nil
 	}
+	all = append(all, c.unusedAccept()...)
 	for _, a := range c.Apps {
 		bit, what := kindOf(a)
 		for _, m := range means {

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What is written for an app for which it means nothing is said, with its place.
+// What is written where it means nothing is said, with its place.
 func TestUnused(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", "/run/sluice")
 	app := func(kind, keys string) string { return "[[app]]\nname = \"a\"\n" + kind + "\n" + keys }
@@ -26,6 +26,10 @@ func TestUnused(t *testing.T) {
 				`f:8:1: app "a": background means nothing for an app that runs elsewhere`},
 		{"children", app(children, "max = 3\nmax_requests = 2\nbalance = \"hash\"\nuser = \"u\""),
 			`f:7:1: app "a": balance means nothing for an app that sluice runs`},
+		{"no permits", "[accept]\npermits = 3\nlock_dir = \"/tmp\"",
+			"f:2:1: accept.permits means nothing in the accept mode \"none\"\nf:3:1: accept.lock_dir means nothing in the accept mode \"none\""},
+		{"permits", "[accept]\nmode = \"partial\"\npermits = 3", ""},
+		{"a folder for locks", "[accept]\nmode = \"fcntl\"\nlock_dir = \"/tmp\"", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := Parse("f", []byte(tt.text))

@@ -123,14 +123,24 @@ var upstream = text(wantAddress, func(s spot, text string) (Address, error) {
 	return shown
 })
 
-// network is a prefix, or an address, which is the prefix of itself.
-var network = text(`want an address or a prefix such as "10.0.0.0/8"`, func(_ spot, text string) (string, error) {
+const wantNetwork = `want an address, a prefix such as "10.0.0.0/8", or "unix"`
+
+// network is a prefix, or an address, which is the prefix of itself, or "unix"
+// for every client of a unix socket. IPv4 in IPv6 becomes IPv4, as clients do.
+var network = text(wantNetwork, func(_ spot, text string) (string, error) {
+	if text == "unix" || text == "unix:" {
+		return "unix", nil
+	}
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()).String(), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return "", errors.New(`want an address or a prefix such as "10.0.0.0/8"`)
+		return "", errors.New(wantNetwork)
+	}
+	if a := prefix.Addr(); a.Is4In6() && prefix.Bits() >= 96 {
+		prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-96)
 	}
 	if prefix != prefix.Masked() {
 		return "", fmt.Errorf("want %s, the bits behind the prefix being 0", prefix.Masked())

@@ -99,6 +99,8 @@ func TestNetwork(t *testing.T) {
 	})
 	testKind(t, "network", network, []valueCase[string]{
 		{text: "10.0.0.0/8", want: "10.0.0.0/8"}, {text: "10.0.0.1", want: "10.0.0.1/32"}, {text: "::1", want: "::1/128"},
+		{text: "unix", want: "unix"}, {text: "unix:", want: "unix"}, {text: "::ffff:10.0.0.1", want: "10.0.0.1/32"},
+		{text: "::ffff:10.0.0.0/104", want: "10.0.0.0/8"}, {text: "unix:/x", bad: "prefix"}, {text: "fe80::1%eth0", bad: "prefix"},
 		{text: "10.0.0.1/8", bad: "want 10.0.0.0/8"}, {text: "h", bad: "prefix"}, {text: "10.0.0.0/33", bad: "prefix"},
 	})
 }

@@ -20,8 +20,10 @@ type answer struct {
 	inner io.Reader
 }
 
-func newAnswer(x *run, h *cgi.Header, rest []byte) *answer {
-	a := &answer{x: x, rest: rest, left: h.ContentLength}
+// answered is the body behind a header; rest has been read with it.
+func (x *run) answered(h *cgi.Header, rest []byte) *answer {
+	a := &x.body
+	*a = answer{x: x, rest: rest, left: h.ContentLength}
 	if h.Chunked {
 		a.inner = httputil.NewChunkedReader(&raw{a})
 	}
@@ -73,10 +75,11 @@ func (a *answer) read(p []byte) (int, error) {
 
 // end judges the end of the child's output.
 func (a *answer) end(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case err == io.EOF:
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
-	}
-	if err != io.EOF {
+	default:
 		return a.x.headerError(err) // the same kinds
 	}
 	if a.left > 0 {

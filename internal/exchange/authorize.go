@@ -19,13 +19,14 @@ import (
 // local redirect. Whatever goes wrong is an error, as of Serve: a request is
 // never allowed by a child that did not end its answer in order.
 func (a *App) Authorize(w http.ResponseWriter, req *Request) (Answer, error) {
+	req.begin()
 	req.asks = true
 	if err := req.mapParams(); err != nil {
 		return Answer{}, err
 	}
 	ctx, cancel := a.bounded(req)
 	defer cancel()
-	return a.attempts(ctx, w, req, &Body{})
+	return a.attempts(ctx, w, req, nothing)
 }
 
 // withoutBody keeps from an authorizer what FastCGI 1.0 section 6.3 does: there

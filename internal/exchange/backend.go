@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,6 +41,9 @@ type Attempt interface {
 	Kept() bool
 	// Replace asks for the child to be stopped and started anew.
 	Replace(why string)
+	// Free says that nobody uses the attempt any more, which has been settled: it
+	// may become another.
+	Free()
 }
 
 // FastCGI is the Backend of a FastCGI app.
@@ -55,35 +59,53 @@ type FastCGI struct {
 
 // Begin implements Backend.
 func (b *FastCGI) Begin(ctx context.Context, req *Request, body *Body, tried Tried) (Attempt, error) {
-	l, err := b.lease(ctx, req, tried)
-	if err != nil {
-		return nil, leaseError(err)
+	a := fcgiAttempts.Get().(*fcgiAttempt)
+	if err := a.begin(ctx, b, req, body, tried); err != nil {
+		a.Free()
+		return nil, err
 	}
-	rec := req.leased(l.Slot(), l.PID())
+	return a, nil
+}
+
+func (a *fcgiAttempt) begin(ctx context.Context, b *FastCGI, req *Request, body *Body, tried Tried) error {
+	l := &a.lease
+	if err := b.lease(ctx, l, req, tried); err != nil {
+		return leaseError(err)
+	}
+	req.clock.waited()
+	rec := req.Observer.Leased(l.Slot(), l.PID(), req.clock.now())
 	nc, err := l.Conn(ctx, req.repeatable() && !tried.Stale)
 	if err != nil {
-		req.released(rec)
-		return nil, b.notReached(ctx, l, err)
+		req.Observer.Released(rec)
+		return b.notReached(ctx, l, err)
 	}
-	stderr := b.stderr(l)
-	r := &fcgi.Request{
+	mayWait := !l.Kept() // an idle child takes a small request at once
+	if mayWait {
+		req.clock.waited()
+	}
+	a.req, a.errors = req, b.Stderr
+	a.sent = fcgi.Request{
 		Role:         b.Role,
 		KeepConn:     l.KeepAlive(),
-		Params:       req.each,
+		Params:       a.params,
 		Stdin:        body.Reader(),
-		Stderr:       stderr,
+		Stderr:       (*errorOutput)(a),
 		WriteTimeout: b.WriteTimeout,
+		Now:          req.clock.now(),
 	}
 	if body.data != nil {
-		r.Data, r.Params = body.data.Content(), req.withData
+		a.sent.Data, a.sent.Params = body.data.Content(), req.withData
 	}
-	ex, err := fcgi.Begin(nc, r)
-	if err != nil {
-		req.released(rec)
-		return nil, notSent(req, l, err)
+	if mayWait || a.sent.Stdin != nil {
+		req.clock.waited()
+	}
+	if err := a.Exchange.Begin(nc, &a.sent); err != nil {
+		req.Observer.Released(rec)
+		return notSent(req, l, err)
 	}
 	body.hold()
-	return &fcgiAttempt{Exchange: ex, lease: l, body: body, stderr: stderr, req: req, rec: rec}, nil
+	a.body, a.observer, a.rec = body, req.Observer, rec
+	return nil
 }
 
 // chances is how often a ledger may offer a slot, for each that there is, which
@@ -95,37 +117,29 @@ const otherKey = 0x9e3779b97f4a7c15
 
 // lease claims a child that has not refused the request. The ledger can be
 // asked to pass over one slot only, so others that it offers are given back.
-func (b *FastCGI) lease(ctx context.Context, req *Request, tried Tried) (*spawner.Lease, error) {
+func (b *FastCGI) lease(ctx context.Context, l *spawner.Lease, req *Request, tried Tried) error {
 	if len(tried.Refused) >= b.Pool.Slots() {
-		return nil, errAllRefused
+		return errAllRefused
 	}
 	want := spawner.Want{Avoid: tried.Last}
 	if b.ByURL {
 		want.Key = req.key()
 	}
 	for range chances * b.Pool.Slots() {
-		l, err := b.Pool.Lease(ctx, want)
-		if err != nil {
-			return nil, err
+		if err := l.Claim(ctx, b.Pool, want); err != nil {
+			return err
 		}
 		if !slices.Contains(tried.Refused, l.Slot()) {
 			if tried.Died && l.Slot() == tried.Last && l.PID() == 0 {
 				sleep(ctx, lastBreath)
 			}
-			return l, nil
+			return nil
 		}
 		l.Release(spawner.Unsent, nil)
 		want.Avoid = l.Slot()
 		want.Key += otherKey
 	}
-	return nil, errOthersBusy
-}
-
-func (b *FastCGI) stderr(l *spawner.Lease) *cgi.Lines {
-	if l.PID() == 0 {
-		return b.Stderr.At(l.Target().Address)
-	}
-	return b.Stderr.For(l.PID())
+	return errOthersBusy
 }
 
 // notReached ends a lease whose connection was not made.
@@ -202,18 +216,54 @@ type unsent struct {
 func (u *unsent) Error() string { return u.err.Error() }
 func (u *unsent) Unwrap() error { return u.err }
 
+// fcgiAttempt is all that an exchange over FastCGI needs, in one piece. A goroutine
+// that has it longer than its request keeps it: see run.free.
 type fcgiAttempt struct {
-	*fcgi.Exchange
-	lease  *spawner.Lease
-	body   *Body
-	stderr *cgi.Lines
-	req    *Request
-	rec    scoreboard.Record
+	fcgi.Exchange
+	lease    spawner.Lease
+	sent     fcgi.Request
+	body     *Body
+	errors   *cgi.ErrorLog
+	stderr   *cgi.Lines // nil: the child has printed nothing
+	observer Observer
+	rec      scoreboard.Record
+
+	req    *Request                           // while it is sent
+	params func(set func(name, value string)) // made once
+}
+
+var fcgiAttempts = sync.Pool{New: func() any {
+	a := &fcgiAttempt{}
+	a.lease.Interrupt = a.Interrupt
+	a.params = func(set func(name, value string)) { a.req.each(set) }
+	return a
+}}
+
+// Free implements Attempt.
+func (a *fcgiAttempt) Free() {
+	a.sent = fcgi.Request{}
+	a.body, a.errors, a.stderr, a.observer, a.req = nil, nil, nil, nil, nil
+	a.rec = scoreboard.Record{}
+	fcgiAttempts.Put(a)
+}
+
+// errorOutput is the child's standard error, which most never write to.
+type errorOutput fcgiAttempt
+
+func (e *errorOutput) Write(p []byte) (int, error) {
+	if e.stderr == nil {
+		if pid := e.lease.PID(); pid != 0 {
+			e.stderr = e.errors.For(pid)
+		} else {
+			e.stderr = e.errors.At(e.lease.Target().Address)
+		}
+	}
+	return e.stderr.Write(p)
 }
 
 func (a *fcgiAttempt) PID() int           { return a.lease.PID() }
 func (a *fcgiAttempt) Slot() int          { return a.lease.Slot() }
-func (a *fcgiAttempt) Address() string    { return address(a.lease) }
+func (a *fcgiAttempt) Address() string    { return address(&a.lease) }
 func (a *fcgiAttempt) Lost() bool         { return a.lease.Lost() }
 func (a *fcgiAttempt) Kept() bool         { return a.lease.Kept() }
 func (a *fcgiAttempt) Replace(why string) { a.lease.Replace(why) }
@@ -226,8 +276,10 @@ func (a *fcgiAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 		a.Close(how)
 	}
 	a.body.Close()
-	a.stderr.Flush()
-	a.req.released(a.rec)
+	if a.stderr != nil {
+		a.stderr.Flush()
+	}
+	a.observer.Released(a.rec)
 	a.lease.Release(o, keep)
 }
 
@@ -248,6 +300,7 @@ func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, _ Tried) 
 	if err != nil {
 		return nil, leaseError(err)
 	}
+	req.clock.waited()
 	req.phase(scoreboard.Connect)
 	cmd := req.Command
 	cmd.Env = environment(req.each)
@@ -256,7 +309,9 @@ func (b *Scripts) Begin(ctx context.Context, req *Request, body *Body, _ Tried) 
 		b.Ledger.Release(claim, spawner.Failed)
 		return nil, startError(cmd, err)
 	}
-	return &scriptAttempt{Script: s, b: b, claim: claim, req: req, rec: req.leased(claim.Slot, s.PID())}, nil
+	req.clock.waited()
+	rec := req.Observer.Leased(claim.Slot, s.PID(), req.clock.now())
+	return &scriptAttempt{Script: s, b: b, claim: claim, observer: req.Observer, rec: rec}, nil
 }
 
 // environment is the meta-variables as an environment. A value cannot hold a
@@ -292,8 +347,9 @@ type scriptAttempt struct {
 	*cgi.Script
 	b     *Scripts
 	claim spawner.Claim
-	req   *Request
-	rec   scoreboard.Record
+
+	observer Observer
+	rec      scoreboard.Record
 }
 
 func (a *scriptAttempt) Slot() int       { return a.claim.Slot }
@@ -301,18 +357,19 @@ func (a *scriptAttempt) Address() string { return "" }
 func (a *scriptAttempt) Lost() bool      { return false }
 func (a *scriptAttempt) Kept() bool      { return false }
 func (a *scriptAttempt) Replace(string)  {}
+func (a *scriptAttempt) Free()           {}
 
 // Settle frees the slot at once if the script has ended, or if it may work on
 // without one.
 func (a *scriptAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	a.Close(how)
 	if end, ok := a.Ended(0); ok {
-		a.req.released(a.rec)
+		a.observer.Released(a.rec)
 		a.b.Ledger.Release(a.claim, o)
 		a.note(end, how)
 		return
 	}
-	a.req.letGo()
+	a.observer.LetGo(time.Now())
 	ledger, claim := a.b.Ledger, a.claim
 	if loose, err := a.b.Loose.Claim(context.Background(), spawner.Anyone); err == nil {
 		ledger.Release(claim, o)
@@ -320,7 +377,7 @@ func (a *scriptAttempt) Settle(o spawner.Outcome, how cgi.Closing) {
 	}
 	go func() {
 		<-a.Done()
-		a.req.released(a.rec)
+		a.observer.Released(a.rec)
 		ledger.Release(claim, o)
 		end, _ := a.Ended(0)
 		a.note(end, how)

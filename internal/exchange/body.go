@@ -22,6 +22,7 @@ type BodyLimits struct {
 	Memory  int64         // what stays in memory; the rest goes to a file
 	Dir     string        // of the unlinked file
 	Timeout time.Duration // without a byte from the client; 0: none
+	Rate    int64         // bytes a second that must come in any ten seconds; 0: none
 }
 
 // Body is a request's body, complete.
@@ -33,20 +34,32 @@ type Body struct {
 	more atomic.Int32   // holders beside the first
 }
 
+// nothing is the body of requests that have none: nobody's to give up.
+var nothing = &Body{}
+
+// with is the body and the data stream of a filter.
+func (b *Body) with(data *sendfile.File) *Body {
+	if b == nothing {
+		b = &Body{}
+	}
+	b.data = data
+	return b
+}
+
 // ReadBody reads the whole body. Its errors are of kind BodyTooLarge (where the
 // client announced the length, before a byte has been read), BodyBroken,
 // BodyTimeout, ClientGone or SpoolFailed.
 func ReadBody(w http.ResponseWriter, r *http.Request, l BodyLimits) (*Body, error) {
-	b := &Body{}
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
-		return b, nil
+		return nothing, nil
 	}
+	b := &Body{}
 	if r.ContentLength > l.Bytes {
 		return nil, &Error{Kind: BodyTooLarge, Err: fmt.Errorf("%d bytes, limit %d", r.ContentLength, l.Bytes)}
 	}
-	src := &clientBody{r: r.Body, left: l.Bytes, ctl: http.NewResponseController(w), timeout: l.Timeout}
+	src := &clientBody{r: r.Body, left: l.Bytes, ctl: http.NewResponseController(w), timeout: l.Timeout, pace: pace{rate: l.Rate}}
 	err := b.read(src, r.ContentLength, l)
-	if l.Timeout > 0 {
+	if l.Timeout > 0 || l.Rate > 0 {
 		src.ctl.SetReadDeadline(time.Time{})
 	}
 	if err == nil {
@@ -58,6 +71,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request, l BodyLimits) (*Body, erro
 		return nil, err
 	}
 	switch {
+	case errors.Is(err, errPace):
+		return nil, &Error{Kind: BodyTimeout, Err: fmt.Errorf("slower than %d bytes a second after %d bytes", l.Rate, b.n)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &Error{Kind: BodyTimeout, Err: fmt.Errorf("nothing for %v after %d bytes", l.Timeout, b.n)}
 	case context.Cause(r.Context()) != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
@@ -137,22 +152,48 @@ type clientBody struct {
 	left    int64
 	ctl     *http.ResponseController
 	timeout time.Duration
+	pace    pace
 }
 
 func (c *clientBody) Read(p []byte) (int, error) {
-	if c.timeout > 0 {
-		c.ctl.SetReadDeadline(time.Now().Add(c.timeout))
-	}
 	if c.left == 0 {
 		p = p[:1] // is there more than the limit?
 	} else if int64(len(p)) > c.left {
 		p = p[:c.left]
 	}
-	n, err := c.r.Read(p)
+	n, err := c.timed(p)
 	if c.left == 0 && n > 0 {
 		return 0, &Error{Kind: BodyTooLarge, Err: errors.New("longer than the limit")}
 	}
 	c.left -= int64(n)
+	return n, err
+}
+
+// errPace says that the client is too slow.
+var errPace = errors.New("too slow")
+
+// timed reads within the time that there is for it.
+func (c *clientBody) timed(p []byte) (int, error) {
+	if c.pace.rate == 0 {
+		if c.timeout > 0 {
+			c.ctl.SetReadDeadline(time.Now().Add(c.timeout))
+		}
+		return c.r.Read(p)
+	}
+	left := c.pace.left()
+	if left == 0 {
+		return 0, errPace
+	}
+	begin, limit := time.Now(), left
+	if c.timeout > 0 {
+		limit = min(limit, c.timeout)
+	}
+	c.ctl.SetReadDeadline(begin.Add(limit))
+	n, err := c.r.Read(p)
+	if limit == left && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, errPace
+	}
+	c.pace.took(n, time.Since(begin))
 	return n, err
 }
 
@@ -175,11 +216,15 @@ func (b *Body) Input() cgi.Input { return cgi.Input{Memory: b.mem, File: b.file}
 
 // hold makes one more Close necessary: a child may still be sent the body when
 // its answer is known.
-func (b *Body) hold() { b.more.Add(1) }
+func (b *Body) hold() {
+	if b != nothing {
+		b.more.Add(1)
+	}
+}
 
 // Close gives the body up.
 func (b *Body) Close() {
-	if b.more.Add(-1) >= 0 {
+	if b == nothing || b.more.Add(-1) >= 0 {
 		return
 	}
 	if b.file != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -73,22 +74,31 @@ const crashWait = 100 * time.Millisecond
 // Serve does the whole exchange. An error is an *Error, and unless it is
 // Started nothing has been sent.
 func (a *App) Serve(w http.ResponseWriter, req *Request) (Answer, error) {
+	req.begin()
 	if req.HTTP.ContentLength != 0 {
 		req.phase(scoreboard.Upload)
 	}
 	body, err := ReadBody(w, req.HTTP, a.Body)
+	if body != nothing {
+		req.clock.waited()
+	}
 	if err != nil {
 		if req.Data != nil {
 			req.Data.Close()
 		}
 		return Answer{}, err
 	}
-	body.data = req.Data
+	if req.Data != nil {
+		body = body.with(req.Data)
+	}
 	defer body.Close()
 	req.Meta.BodyLength = body.Len()
 	req.Meta.HasBody = body.Len() > 0 || req.HTTP.ContentLength != 0
 	if err := req.mapParams(); err != nil {
 		return Answer{}, err
+	}
+	if a.RequestTimeout == 0 {
+		return a.attempts(req.HTTP.Context(), w, req, body)
 	}
 	ctx, cancel := a.bounded(req)
 	defer cancel()
@@ -106,13 +116,19 @@ func (a *App) bounded(req *Request) (context.Context, context.CancelFunc) {
 
 var errRequestTimeout = errors.New("request_timeout is over")
 
-// run is one attempt to do a request.
+// run is one attempt to do a request. It is used again for another when that is
+// over, unless somebody in the background still has it.
 type run struct {
 	*App
-	req  *Request
-	w    http.ResponseWriter
-	ctx  context.Context
-	conv Attempt
+	req    *Request // not in the background
+	w      http.ResponseWriter
+	ctx    context.Context
+	conv   Attempt
+	head   cgi.Header
+	body   answer
+	wake   func()      // calls interrupt; made once
+	asleep func() bool // takes back that the end of ctx will
+	shared bool        // with another goroutine, which may outlive the attempt
 
 	pid, slot int
 	address   string      // of a child that runs elsewhere
@@ -120,6 +136,51 @@ type run struct {
 	kept      bool        // the connection has had requests before
 	heard     bool        // the child has said something
 	started   atomic.Bool // something may have reached the client
+}
+
+var runs = sync.Pool{New: func() any {
+	x := &run{}
+	x.wake = func() { x.conv.Interrupt() }
+	return x
+}}
+
+func (a *App) newRun(ctx context.Context, w http.ResponseWriter, req *Request) *run {
+	x := runs.Get().(*run)
+	x.App, x.req, x.w, x.ctx = a, req, w, ctx
+	return x
+}
+
+// free gives the run and its attempt back for another, if nobody else has them.
+func (x *run) free() {
+	if x.shared {
+		return
+	}
+	if x.conv != nil {
+		x.conv.Free()
+	}
+	x.App, x.req, x.w, x.ctx, x.conv, x.asleep = nil, nil, nil, nil, nil, nil
+	x.body = answer{}
+	x.pid, x.slot, x.address, x.limit, x.kept, x.heard = 0, 0, "", time.Time{}, false, false
+	x.started.Store(false)
+	clear(x.head.Fields)
+	runs.Put(x)
+}
+
+// watch has the end of ctx interrupt the child's answer. What a context calls by
+// itself spares the watching goroutine or list of others.
+func (x *run) watch() {
+	if c, ok := x.ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		x.asleep = c.AfterFunc(x.wake)
+	} else {
+		x.asleep = context.AfterFunc(x.ctx, x.wake)
+	}
+}
+
+// unwatch ends that. An interruption that is under way has the run.
+func (x *run) unwatch() {
+	if !x.asleep() {
+		x.shared = true
+	}
 }
 
 func (x *run) attempt(body *Body, tried Tried) (Answer, error) {
@@ -136,7 +197,8 @@ func (x *run) attempt(body *Body, tried Tried) (Answer, error) {
 	if x.RequestTimeout > 0 {
 		x.limit, _ = x.ctx.Deadline()
 	}
-	defer context.AfterFunc(x.ctx, conv.Interrupt)()
+	x.watch()
+	defer x.unwatch()
 	x.req.phase(scoreboard.Header)
 	if x.req.NPH {
 		return Answer{}, x.passRaw()
@@ -157,9 +219,10 @@ func (x *run) orTimeout(err error) error {
 
 // answer reads the header block, interim ones first, and acts on it.
 func (x *run) answer(buf []byte) (Answer, error) {
-	limit := time.Now().Add(x.HeaderTimeout)
+	limit := x.req.clock.now().Add(x.HeaderTimeout)
+	h := &x.head
 	for range maxInterim {
-		h, rest, whole, err := x.header(buf, limit)
+		rest, whole, err := x.header(buf, limit)
 		if err != nil {
 			return Answer{}, x.fail(x.headerError(err))
 		}
@@ -190,20 +253,20 @@ func (x *run) answer(buf []byte) (Answer, error) {
 const maxInterim = 16
 
 // header reads one header block before the limit.
-func (x *run) header(buf []byte, limit time.Time) (*cgi.Header, []byte, []byte, error) {
+func (x *run) header(buf []byte, limit time.Time) (rest, whole []byte, err error) {
 	for {
 		if err := x.arm(limit); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
-		h, rest, whole, err := cgi.ReadHeader((*heard)(x), buf, x.HeaderBytes)
+		rest, whole, err := x.head.Read((*heard)(x), buf, x.HeaderBytes)
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return h, rest, whole, err
+			return rest, whole, err
 		}
 		if e := x.interrupted(); e != nil {
-			return nil, nil, nil, e
+			return nil, nil, e
 		}
 		if !time.Now().Before(limit) {
-			return nil, nil, nil, &Error{Kind: HeaderTimeout, Err: fmt.Errorf("within %v", x.HeaderTimeout)}
+			return nil, nil, &Error{Kind: HeaderTimeout, Err: fmt.Errorf("within %v", x.HeaderTimeout)}
 		}
 		buf = whole
 	}
@@ -231,6 +294,7 @@ func (x *run) arm(t time.Time) error {
 	if e := x.interrupted(); e != nil {
 		return e
 	}
+	x.req.clock.waited()
 	return nil
 }
 
@@ -239,12 +303,20 @@ func (x *run) interrupted() error {
 	switch {
 	case x.conv.Lost():
 		return &Error{Kind: NoChild, Err: spawner.ErrLost, RetryAfter: 1}
-	case context.Cause(x.ctx) == errRequestTimeout, !x.limit.IsZero() && !time.Now().Before(x.limit):
+	case x.timedOut():
 		return &Error{Kind: RequestTimeout, Err: fmt.Errorf("after %v", x.App.RequestTimeout)}
 	case x.ctx.Err() != nil:
 		return &Error{Kind: ClientGone}
 	}
 	return nil
+}
+
+// timedOut reports whether the request's own time is over.
+func (x *run) timedOut() bool {
+	if x.RequestTimeout == 0 {
+		return false
+	}
+	return context.Cause(x.ctx) == errRequestTimeout || !x.limit.IsZero() && !time.Now().Before(x.limit)
 }
 
 // headerError gives an error of the header block its kind.

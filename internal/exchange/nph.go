@@ -18,7 +18,8 @@ import (
 func (x *run) passRaw() error {
 	bp := relayBuffers.Get().(*[]byte)
 	defer relayBuffers.Put(bp)
-	a := &answer{x: x, left: -1}
+	a := &x.body
+	*a = answer{x: x, left: -1}
 	n, err := x.readWithin(a, *bp, x.HeaderTimeout)
 	switch {
 	case n > 0:
@@ -41,12 +42,13 @@ func (x *run) passRaw() error {
 		if _, err := c.Write((*bp)[:n]); err != nil {
 			return x.fail(&Error{Kind: SendFailed, Err: err})
 		}
+		x.req.clock.waited()
 		x.req.phase(scoreboard.Body)
 		n, err = x.readBody(a, *bp)
 		switch err {
 		case nil:
 		case io.EOF:
-			x.req.letGo()
+			x.letChildGo()
 			x.conv.Settle(spawner.Answered, cgi.Complete)
 			return nil
 		default:

@@ -23,7 +23,7 @@ type witness struct {
 	wrong  string
 }
 
-func (s *witness) Phase(p scoreboard.Phase) {
+func (s *witness) Phase(p scoreboard.Phase, _ time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.enter(p)
@@ -35,7 +35,7 @@ func (s *witness) enter(p scoreboard.Phase) {
 	}
 }
 
-func (s *witness) Leased(slot, pid int) scoreboard.Record {
+func (s *witness) Leased(slot, pid int, _ time.Time) scoreboard.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.enter(scoreboard.Connect)
@@ -45,7 +45,7 @@ func (s *witness) Leased(slot, pid int) scoreboard.Record {
 	return scoreboard.Record{}
 }
 
-func (s *witness) LetGo() { s.Phase(scoreboard.Send) }
+func (s *witness) LetGo(now time.Time) { s.Phase(scoreboard.Send, now) }
 
 func (s *witness) Released(scoreboard.Record) {
 	s.mu.Lock()

@@ -16,18 +16,20 @@ import (
 )
 
 // relayBuffers hold header blocks and pieces of bodies.
-var relayBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBytes); return &b }}
+
+const relayBytes = 32 << 10
 
 // relay passes the body on. A body that is complete within one buffer and
 // without a pause, as most are, leaves in one write with its length; any other
 // is read into a spool as fast as the child writes it.
 func (x *run) relay(h *cgi.Header, rest []byte) error {
 	x.req.phase(scoreboard.Body)
-	a := newAnswer(x, h, rest)
+	a := x.answered(h, rest)
 	code := h.Code()
 	copyHeader(x.w.Header(), h)
 	if h.ContentLength >= 0 && code != http.StatusNoContent {
-		x.w.Header().Set("Content-Length", strconv.FormatInt(h.ContentLength, 10))
+		x.w.Header()["Content-Length"] = []string{strconv.FormatInt(h.ContentLength, 10)}
 	}
 	if x.req.HTTP.Method == http.MethodHead || code == http.StatusNoContent || code == http.StatusNotModified {
 		return x.noBody(a, code)
@@ -35,17 +37,22 @@ func (x *run) relay(h *cgi.Header, rest []byte) error {
 	if x.req.Stream {
 		return x.stream(a, code)
 	}
-	bp := relayBuffers.Get().(*[]byte)
-	defer relayBuffers.Put(bp)
-	n, err := x.gather(a, *bp)
+	// Where the header has left room behind it the body need not move.
+	buf := rest[:cap(rest)]
+	if len(buf) < relayBytes/2 {
+		bp := relayBuffers.Get().(*[]byte)
+		defer relayBuffers.Put(bp)
+		buf = *bp
+	}
+	n, err := x.gather(a, buf)
 	switch {
 	case err == io.EOF:
-		return x.whole(a, code, (*bp)[:n])
+		return x.whole(a, code, buf[:n])
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 		x.unsend()
 		return x.fail(err)
 	}
-	return x.spooled(a, code, (*bp)[:n], err != nil)
+	return x.spooled(a, code, buf[:n], err != nil)
 }
 
 // unsend takes the child's fields off an answer that will be another.
@@ -60,24 +67,32 @@ func (x *run) gather(a *answer, buf []byte) (n int, err error) {
 	if a.inner != nil {
 		return 0, nil // a decoder cannot be interrupted and go on
 	}
-	limit := time.Now().Add(silence)
+	// What came with the header needs no deadline, and most often is all.
+	x.conv.Interrupt()
+	var limit time.Time
 	for n < len(buf) {
 		if a.complete() {
 			a.more = len(a.rest) > 0
 			return n, io.EOF
 		}
-		if len(a.rest) == 0 {
-			if err := x.arm(limit); err != nil {
-				return n, err
-			}
-		}
 		k, err := a.Read(buf[n:])
 		n += k
-		if err != nil {
-			if e := x.interrupted(); e != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		switch {
+		case err == nil:
+		case err == io.EOF, !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		case limit.IsZero():
+			limit = x.req.clock.now().Add(silence)
+		default:
+			if e := x.interrupted(); e != nil {
 				return n, e
 			}
 			return n, err
+		}
+		if !limit.IsZero() {
+			if err := x.arm(limit); err != nil {
+				return n, err
+			}
 		}
 	}
 	return n, nil
@@ -86,8 +101,8 @@ func (x *run) gather(a *answer, buf []byte) (n int, err error) {
 // whole sends an answer that is complete.
 func (x *run) whole(a *answer, code int, body []byte) error {
 	x.settle(a)
-	if x.w.Header().Get("Content-Length") == "" {
-		x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if h := x.w.Header(); len(h["Content-Length"]) == 0 {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	x.w.WriteHeader(code)
 	if _, err := x.w.Write(body); err != nil {
@@ -99,7 +114,7 @@ func (x *run) whole(a *answer, code int, body []byte) error {
 // settle gives the child back after a complete body. What it still says is most
 // often only the end of the request.
 func (x *run) settle(a *answer) {
-	x.req.letGo()
+	x.letChildGo()
 	if a.more {
 		x.Log.Warn("child said more than its Content-Length", x.child())
 	}
@@ -125,6 +140,7 @@ func (x *run) finish(a *answer) {
 	if !x.limit.IsZero() && x.limit.Before(limit) {
 		limit = x.limit
 	}
+	x.shared = true
 	go x.tail(a, limit)
 }
 
@@ -146,7 +162,7 @@ func (x *run) tail(a *answer, limit time.Time) bool {
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != io.EOF && errors.Is(err, os.ErrDeadlineExceeded) {
 			if limit.IsZero() {
 				return false
 			}
@@ -163,7 +179,7 @@ func (x *run) tail(a *answer, limit time.Time) bool {
 // noBody answers with the header alone. What body there is, is discarded behind
 // it: the client has its whole answer and may well close now.
 func (x *run) noBody(a *answer, code int) error {
-	x.req.letGo()
+	x.letChildGo()
 	x.begin(code)
 	err := http.NewResponseController(x.w).Flush()
 	a.more = true // which is no fault here
@@ -225,6 +241,7 @@ func (x *run) stream(a *answer, code int) error {
 			if werr := x.pass(code, (*bp)[:n]); werr != nil {
 				return x.fail(&Error{Kind: SendFailed, Err: werr})
 			}
+			x.req.clock.waited()
 			x.req.phase(scoreboard.Body)
 		case err == io.EOF:
 			x.begin(code)

@@ -17,7 +17,7 @@ func (x *run) release() {
 }
 
 func (x *run) letGo(p ReleasePolicy) {
-	x.req.letGo()
+	x.letChildGo()
 	if p == Close {
 		x.conv.Settle(spawner.Cut, cgi.Stop)
 		return
@@ -29,10 +29,11 @@ func (x *run) letGo(p ReleasePolicy) {
 		left = 1<<63 - 1
 	}
 	end := discard(x.conv, &left)
-	if end != nil && !errors.Is(end, os.ErrDeadlineExceeded) {
+	if end == io.EOF || end != nil && !errors.Is(end, os.ErrDeadlineExceeded) {
 		settleEnd(x.conv, end)
 		return
 	}
+	x.shared = true
 	go x.drain(p, left)
 }
 

@@ -25,7 +25,7 @@ const (
 // lastBreath is the pause before a request is repeated at the address where it
 // died, since there is no other: processes of a program that is being stopped
 // end one after the other, and the next might take it along, too.
-const lastBreath = 50 * time.Millisecond
+const lastBreath = 200 * time.Millisecond
 
 // Tried says where a request has been.
 type Tried struct {
@@ -40,12 +40,15 @@ type Tried struct {
 func (a *App) attempts(ctx context.Context, w http.ResponseWriter, req *Request, body *Body) (Answer, error) {
 	c := course{tried: Tried{Last: -1}, patience: a.Patience}
 	for {
-		x := &run{App: a, req: req, w: w, ctx: ctx}
+		x := a.newRun(ctx, w, req)
 		ans, err := x.attempt(body, c.tried)
-		if err == nil {
-			return ans, nil
+		again := false
+		if err != nil {
+			err = c.next(x, err)
+			again = err == nil
 		}
-		if err := c.next(x, err); err != nil {
+		x.free()
+		if !again {
 			return ans, plain(err)
 		}
 	}
@@ -218,6 +221,9 @@ func (x *run) lost(err error) bool {
 
 // plain takes the wrapping for repeat off again, so that callers see *Error.
 func plain(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e

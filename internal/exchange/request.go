@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/cgi"
 	"sluice/sendfile"
@@ -28,9 +29,20 @@ type Request struct {
 	Observer Observer
 	// Data is the file that a filter is given; Serve closes it.
 	Data *sendfile.File
+	// Now is the time, where the caller has just looked; else it is asked for.
+	Now time.Time
 
 	mapped [][2]string // what Params made
 	asks   bool        // of an authorizer: see Authorize
+	clock  clock
+}
+
+// begin is the start of Serve and Authorize.
+func (r *Request) begin() {
+	r.clock.at = r.Now
+	if r.Observer == nil {
+		r.Observer = unobserved{}
+	}
 }
 
 // mapParams asks Params, once for all attempts.

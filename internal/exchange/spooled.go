@@ -22,6 +22,7 @@ func (x *run) spooled(a *answer, code int, head []byte, paused bool) error {
 	if s.whole {
 		s.lim.File = math.MaxInt64
 	}
+	x.shared = true // the end of ctx may interrupt later than all else
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
 	x.ctx = ctx
@@ -73,6 +74,7 @@ func (x *run) fill(s *spool, a *answer, head []byte) error {
 
 // slowed notes that the child waits for the client, or does no longer.
 func (x *run) slowed(on bool) {
+	x.req.clock.waited()
 	if on {
 		x.req.phase(scoreboard.Send)
 	} else {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -68,6 +69,9 @@ func (a *AccessLog) appendLine(b []byte, r *http.Request, w *response, begin tim
 func clientOf(r *http.Request) string {
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		return host
+	}
+	if _, err := netip.ParseAddr(r.RemoteAddr); err == nil {
+		return r.RemoteAddr // of a proxy that says no port
 	}
 	return "unix:"
 }

@@ -21,7 +21,7 @@ func (h *Handler) authorize(w *response, r *http.Request, u *url.URL, t Target, 
 	}
 	a := t.Route.Authorizer
 	w.app = a.Name
-	req := &exchange.Request{HTTP: r, Meta: h.question(r, u, t), Whole: w.proto10 && !w.canReset()}
+	req := &exchange.Request{HTTP: r, Meta: h.question(w, r, u, t), Whole: w.proto10 && !w.canReset()}
 	if w.track != nil {
 		w.track.forApp(a)
 		req.Observer = w.track
@@ -36,13 +36,15 @@ func (h *Handler) authorize(w *response, r *http.Request, u *url.URL, t Target, 
 // question is what an authorizer is told: what the responder would be, with the
 // authorizer's own variables in place of the app's. A request without a script
 // has the file that it is for, if any.
-func (h *Handler) question(r *http.Request, u *url.URL, t Target) *cgi.Meta {
+func (h *Handler) question(w *response, r *http.Request, u *url.URL, t Target) *cgi.Meta {
 	t.App = t.Route.Authorizer
 	if t.ScriptFilename == "" {
 		t.ScriptName, _ = cleaned(u.Path)
 		t.ScriptFilename, t.DocumentRoot = t.Root+t.File, t.Site.Root
 	}
-	return h.Meta(r, t)
+	m := h.Meta(r, t)
+	m.HTTPS = w.https
+	return m
 }
 
 // joined are the variables of both; over beats env.

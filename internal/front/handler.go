@@ -16,6 +16,7 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/front/peer"
 	"sluice/sendfile"
 )
 
@@ -31,9 +32,9 @@ type Handler struct {
 	Software string // SERVER_SOFTWARE
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
-	// KeepaliveRequests closes a connection after so many; 0: no limit.
-	KeepaliveRequests int
-	Tracking          *Tracking // nil: none
+	Tracking *Tracking  // nil: none
+	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
+	Proxies *peer.Networks
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -55,8 +56,12 @@ func (h *Handler) mayNote(app string) bool {
 
 // ServeHTTP answers one request and logs it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rw := &response{ResponseWriter: w, conn: connOf(r), proto10: !r.ProtoAtLeast(1, 1), head: r.Method == http.MethodHead}
-	rw.last = h.KeepaliveRequests > 0 && rw.conn != nil && rw.conn.count() >= h.KeepaliveRequests
+	rw := respond(w, r)
+	h.answer(rw, h.forwarded(rw, r))
+	rw.free() // not where a panic ends the connection: who knows who has it then
+}
+
+func (h *Handler) answer(rw *response, r *http.Request) {
 	if h.Tracking != nil {
 		rw.track = h.Tracking.begin(r, rw.conn)
 		defer rw.track.end(rw)
@@ -68,6 +73,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(rw, r); err != nil {
 		h.failed(rw, r, err)
 	}
+}
+
+// forwarded is the request as the client sent it to a proxy: everything that
+// follows takes the client that a trusted one names for its own.
+func (h *Handler) forwarded(w *response, r *http.Request) *http.Request {
+	f, ok := h.Proxies.Forwarded(r.RemoteAddr, r.Header)
+	if !ok {
+		return r
+	}
+	w.https = f.HTTPS
+	if f.Client == r.RemoteAddr {
+		return r
+	}
+	n := *r
+	n.RemoteAddr = f.Client
+	return &n
 }
 
 // serve finds the target and answers, and once more for each local redirect.
@@ -82,7 +103,7 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 	}
 	u, inside := r.URL, false
 	for range maxRedirects + 1 {
-		t := site.Resolve(u, inside)
+		t := site.find(u, query{inside: inside, open: true})
 		ans, err := h.authorize(w, r, u, t, inside)
 		if err == nil && ans.Allowed {
 			if t.App == nil {
@@ -118,6 +139,7 @@ func redirected(r *http.Request, u *url.URL) *http.Request {
 
 // plain answers without a child.
 func (h *Handler) plain(w *response, r *http.Request, u *url.URL, t Target) error {
+	defer t.close()
 	switch {
 	case t.Location != "":
 		w.Header().Set("Location", location(t.Location, u.RawQuery))
@@ -143,11 +165,14 @@ func location(p, query string) string {
 // file sends a static file.
 func (h *Handler) file(w *response, r *http.Request, t Target) error {
 	w.track.sends()
-	f, err := t.open()
-	if err != nil {
-		return h.notOpened(w, r, err)
+	f := t.opened
+	if f == nil {
+		var err error
+		if f, err = t.open(); err != nil {
+			return h.notOpened(w, r, err)
+		}
+		defer f.Close()
 	}
-	defer f.Close()
 	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types}
 	if err := p.Serve(w, r, f); err != nil {
 		return &exchange.Error{Kind: exchange.SendFailed, Started: true, Err: err}
@@ -179,9 +204,12 @@ func (h *Handler) notOpened(w *response, r *http.Request, err error) error {
 // exchange passes the request to the application; vars are an authorizer's.
 func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[string]string) (exchange.Answer, error) {
 	w.app = t.App.Name
-	req := &exchange.Request{
+	h.describe(&w.meta, r, t)
+	w.meta.HTTPS = w.https
+	req := &w.ask
+	*req = exchange.Request{
 		HTTP:    r,
-		Meta:    h.Meta(r, t),
+		Meta:    &w.meta,
 		Command: t.command(),
 		Params:  t.Route.Params,
 		Stream:  t.Route.Stream,
@@ -189,7 +217,7 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		Whole:   w.proto10 && !w.canReset(),
 	}
 	if w.track != nil {
-		w.track.forApp(t.App)
+		req.Now = w.track.forApp(t.App)
 		req.Observer = w.track
 	}
 	if len(vars) > 0 {
@@ -207,8 +235,14 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 
 // Meta is what the child of a target is told about the request.
 func (h *Handler) Meta(r *http.Request, t Target) *cgi.Meta {
+	m := &cgi.Meta{}
+	h.describe(m, r, t)
+	return m
+}
+
+func (h *Handler) describe(m *cgi.Meta, r *http.Request, t Target) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return &cgi.Meta{
+	*m = cgi.Meta{
 		Request:           r,
 		ScriptName:        t.ScriptName,
 		ScriptFilename:    t.ScriptFilename,

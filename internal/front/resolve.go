@@ -7,6 +7,10 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/sendfile"
 )
 
 // Target is what a URL reaches.
@@ -22,33 +26,46 @@ type Target struct {
 	// File is a static file, or the one that a filter is given: its name below
 	// Root.
 	Root, File string
+	opened     *sendfile.File // nil: it is still to be opened
 
 	// The script of an app.
 	App            *App
 	ScriptName     string
 	ScriptFilename string
-	Folder         string // where ScriptFilename was looked for, with its slash; "" where the route names the script
+	Folder         string // where ScriptFilename was looked for, with its slash; "" where the route names the script, or it is not ours to start
 	PathInfo       string
 	DocumentRoot   string
 }
 
 func refuse(status int, reason string) Target { return Target{Status: status, Reason: reason} }
 
+// query is how a path is looked up.
+type query struct {
+	inside bool // for a local redirect, to which internal routes are open
+	open   bool // a static file may be opened where it is found
+}
+
 // Resolve finds what the path of a URL reaches on a site. inside is for a local
 // redirect, to which internal routes are open.
-func (s *Site) Resolve(u *url.URL, inside bool) Target {
+func (s *Site) Resolve(u *url.URL, inside bool) Target { return s.find(u, query{inside: inside}) }
+
+func (s *Site) find(u *url.URL, q query) Target {
 	p, ok := cleaned(u.Path)
 	if !ok {
 		return Target{Site: s, Status: http.StatusBadRequest, Reason: "the path goes above the root, or is none"}
 	}
-	if raw := u.EscapedPath(); hasEncodedSlash(raw) {
-		var t Target
-		if p, t = s.encodedSlashes(p, raw); t.Status != 0 {
-			t.Site = s
-			return t
+	// Without a RawPath the path is what the usual encoding makes of it, in which
+	// no slash is encoded.
+	if u.RawPath != "" {
+		if raw := u.EscapedPath(); hasEncodedSlash(raw) {
+			var t Target
+			if p, t = s.encodedSlashes(p, raw); t.Status != 0 {
+				t.Site = s
+				return t
+			}
 		}
 	}
-	t := s.resolve(p, inside, len(s.Index)+2)
+	t := s.resolve(p, q, len(s.Index)+2)
 	t.Site = s
 	return t
 }
@@ -94,10 +111,10 @@ func (r *Route) under(p string) (rest string, ok bool) {
 
 // resolve tries the routes in order, then the files of the site. depth bounds
 // the steps from a folder to its index and to the fallback.
-func (s *Site) resolve(p string, inside bool, depth int) Target {
+func (s *Site) resolve(p string, q query, depth int) Target {
 	for _, r := range s.Routes {
 		rest, ok := r.under(p)
-		closed := r.Internal && !inside
+		closed := r.Internal && !q.inside
 		if !ok {
 			if r.wantsSlash(p) {
 				return r.redirect(p, closed)
@@ -107,16 +124,17 @@ func (s *Site) resolve(p string, inside bool, depth int) Target {
 		if closed && r.Ending == "" {
 			return r.refuse(http.StatusNotFound, "the route is internal")
 		}
-		t, ok := s.route(r, p, rest, inside, depth)
+		t, ok := s.route(r, p, rest, q, depth)
 		switch {
 		case ok && closed:
+			t.close()
 			return r.refuse(http.StatusNotFound, "the route is internal")
 		case ok:
 			t.Route = r
 			return t
 		}
 	}
-	return s.files(nil, p, s.Root, p, inside, depth)
+	return s.files(nil, p, s.Root, p, q, depth)
 }
 
 func (r *Route) refuse(status int, reason string) Target {
@@ -142,7 +160,7 @@ func (r *Route) wantsSlash(p string) bool {
 	return !r.Exact && r.Ending == "" && r.Prefix == p+"/"
 }
 
-func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, bool) {
+func (s *Site) route(r *Route, p, rest string, q query, depth int) (Target, bool) {
 	switch {
 	case r.Deny && r.Ending == "":
 		return refuse(http.StatusForbidden, "the route denies"), true
@@ -154,9 +172,9 @@ func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, 
 		}
 		return Target{}, false
 	case r.Ending != "":
-		return s.byEnding(r, p, rest)
+		return s.byEnding(r, p, rest, q)
 	case r.App == nil:
-		return s.static(r, p, rest, inside, depth), true
+		return s.static(r, p, rest, q), true
 	case r.Script != "":
 		return s.script(r, filepath.Dir(r.Script), strings.TrimSuffix(p[:len(p)-len(rest)], "/"), r.Script, rest), true
 	case r.Dir != "":
@@ -169,7 +187,7 @@ func (s *Site) route(r *Route, p, rest string, inside bool, depth int) (Target, 
 
 // byEnding splits the path at the first existing regular file with the route's
 // ending. A route with a script runs that one instead of the file.
-func (s *Site) byEnding(r *Route, p, rest string) (Target, bool) {
+func (s *Site) byEnding(r *Route, p, rest string, q query) (Target, bool) {
 	base := p[:len(p)-len(rest)]
 	dir := s.Root + base
 	if r.Dir != "" {
@@ -179,7 +197,7 @@ func (s *Site) byEnding(r *Route, p, rest string) (Target, bool) {
 		if !strings.HasSuffix(p, r.Ending) {
 			return Target{}, false
 		}
-		return s.file(r, p, dir, rest), true
+		return s.file(r, dir, rest, q), true
 	}
 	for head, info := range heads(rest) {
 		if strings.HasSuffix(head, r.Ending) && len(path.Base(head)) > len(r.Ending) {
@@ -194,28 +212,33 @@ func (s *Site) byEnding(r *Route, p, rest string) (Target, bool) {
 // regular reports whether the name below dir is a regular file that may be
 // used.
 func (s *Site) regular(dir, name string) bool {
-	fi, err := s.stat(dir, name)
-	return err == nil && fi.Mode().IsRegular()
+	kind, err := s.stat(dir, name)
+	return err == nil && kind == unix.S_IFREG
 }
 
-// stat looks a name up; where the site does not follow symbolic links, none
-// below dir counts.
-func (s *Site) stat(dir, name string) (os.FileInfo, error) {
+// stat looks up what kind of file a name is, as in st_mode; where the site does
+// not follow symbolic links, none below dir counts.
+func (s *Site) stat(dir, name string) (kind uint32, err error) {
 	full := dir + name
-	if !s.FollowSymlinks {
+	if !s.FollowSymlinks && !linkless(full) {
 		real, err := filepath.EvalSymlinks(dir)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		got, err := filepath.EvalSymlinks(full)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		if got != filepath.Clean(real+name) {
-			return nil, os.ErrNotExist
+			return 0, os.ErrNotExist
 		}
 	}
-	return os.Stat(full)
+	var st unix.Stat_t
+	for {
+		if err := unix.Stat(full, &st); err != unix.EINTR {
+			return st.Mode & unix.S_IFMT, err
+		}
+	}
 }
 
 // walk follows the rest of the path below dir to the first regular file.
@@ -224,13 +247,13 @@ func (s *Site) walk(r *Route, dir, base, rest string) Target {
 		if head == "/" {
 			continue
 		}
-		fi, err := s.stat(dir, head)
+		kind, err := s.stat(dir, head)
 		switch {
 		case err != nil:
 			return refuse(http.StatusNotFound, "no file "+dir+head)
-		case fi.Mode().IsRegular():
+		case kind == unix.S_IFREG:
 			return s.script(r, dir, base+head, dir+head, info)
-		case !fi.IsDir():
+		case kind != unix.S_IFDIR:
 			return refuse(http.StatusForbidden, dir+head+" is not a regular file")
 		}
 	}
@@ -243,7 +266,7 @@ func (s *Site) script(r *Route, dir, name, file, info string) Target {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	t := Target{App: r.App, ScriptName: name, ScriptFilename: file, PathInfo: info, DocumentRoot: s.Root}
-	if r.Script == "" || r.Ending != "" {
+	if r.App.Scripts && (r.Script == "" || r.Ending != "") {
 		t.Folder = dir + "/"
 	}
 	if r.App.Filter {
@@ -260,43 +283,47 @@ func (s *Site) script(r *Route, dir, name, file, info string) Target {
 
 // virtual gives a whole prefix to an application that finds its own way.
 func (s *Site) virtual(r *Route, rest string) Target {
-	name := strings.TrimSuffix(r.Prefix, "/")
-	if r.Exact {
-		name = r.Prefix
-	}
-	return s.script(r, s.Root, name, s.Root+name, rest)
+	return s.script(r, s.Root, r.name, r.file, rest)
 }
 
 // static is a route that serves files.
-func (s *Site) static(r *Route, p, rest string, inside bool, depth int) Target {
+func (s *Site) static(r *Route, p, rest string, q query) Target {
+	q.inside = false
 	if r.Alias == "" {
-		return s.files(r, p, s.Root, p, false, 0)
+		return s.files(r, p, s.Root, p, q, 0)
 	}
 	if r.Exact {
-		return s.file(r, p, filepath.Dir(r.Alias), "/"+filepath.Base(r.Alias))
+		return s.file(r, filepath.Dir(r.Alias), "/"+filepath.Base(r.Alias), q)
 	}
 	if rest == "" {
 		rest = "/"
 	}
-	return s.files(r, p, strings.TrimSuffix(r.Alias, "/"), rest, false, -1)
+	return s.files(r, p, strings.TrimSuffix(r.Alias, "/"), rest, q, -1)
 }
 
 // files looks a path up among files: name below root. depth says what an index
 // may be: above 0, whatever its path reaches; otherwise a file.
-func (s *Site) files(r *Route, p, root, name string, inside bool, depth int) Target {
+func (s *Site) files(r *Route, p, root, name string, q query, depth int) Target {
 	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
 	}
 	if root == "" {
 		return refuse(http.StatusNotFound, "the site has no root and no route matched")
 	}
-	fi, err := s.stat(root, name)
+	if !strings.HasSuffix(name, "/") {
+		if t, ok := s.openHere(r, root, name, q); ok {
+			return t
+		}
+	}
+	may := q.open
+	q.open = q.open && strings.HasSuffix(name, "/") // else it has been tried
+	kind, err := s.stat(root, name)
 	switch {
-	case err == nil && fi.IsDir():
+	case err == nil && kind == unix.S_IFDIR:
 		if !strings.HasSuffix(p, "/") {
 			return Target{Status: http.StatusMovedPermanently, Location: p + "/", Reason: "a folder without its slash"}
 		}
-		if t, ok := s.index(r, p, root, name, inside, depth); ok {
+		if t, ok := s.index(r, p, root, name, q, depth); ok {
 			return t
 		}
 		if depth <= 0 || s.Fallback == "" {
@@ -305,38 +332,66 @@ func (s *Site) files(r *Route, p, root, name string, inside bool, depth int) Tar
 	case err == nil && strings.HasSuffix(name, "/"):
 		err = os.ErrNotExist // a file is no folder
 	case err == nil:
-		return s.file(r, p, root, name)
+		return s.file(r, root, name, q)
 	case os.IsPermission(err):
 		return refuse(http.StatusForbidden, "no permission for "+root+name)
 	}
 	if depth > 0 && s.Fallback != "" && p != s.Fallback {
-		return s.resolve(s.Fallback, true, 0)
+		return s.resolve(s.Fallback, query{inside: true, open: may}, 0)
 	}
 	return refuse(http.StatusNotFound, "no file "+root+name)
 }
 
 // index looks for the index of a folder.
-func (s *Site) index(r *Route, p, root, name string, inside bool, depth int) (Target, bool) {
+func (s *Site) index(r *Route, p, root, name string, q query, depth int) (Target, bool) {
 	for _, i := range s.Index {
 		if !s.regular(root, name+i) {
 			continue
 		}
 		if depth > 0 {
-			return s.resolve(p+i, inside, 0), true
+			return s.resolve(p+i, q, 0), true
 		}
-		return s.file(r, p, root, name+i), true
+		return s.file(r, root, name+i, q), true
 	}
 	return Target{}, false
 }
 
 // file is a static file, unless it is a script: whatever the spelling, the
 // source of one is never sent.
-func (s *Site) file(r *Route, p, root, name string) Target {
+func (s *Site) file(r *Route, root, name string, q query) Target {
 	if s.HideDotfiles && Hidden(name) {
 		return refuse(http.StatusNotFound, "a name that begins with a dot")
+	}
+	if t, ok := s.openHere(r, root, name, q); ok {
+		return t
 	}
 	if s.sources.has(r, root, root+name) {
 		return refuse(http.StatusForbidden, "the source of a script is not sent")
 	}
 	return Target{Root: root, File: name}
+}
+
+// openHere opens a regular file on whose way no link lies: one call says all that
+// a look-up, a search for links and the opening would. False: it is none, or
+// something else is to be done first.
+func (s *Site) openHere(r *Route, root, name string, q query) (Target, bool) {
+	if !q.open || r != nil && r.Authorizer != nil {
+		return Target{}, false
+	}
+	f := sendfile.OpenLinkless(root + name)
+	if f == nil {
+		return Target{}, false
+	}
+	if s.sources.name(r, root, filepath.Clean(root+name)) {
+		f.Close()
+		return refuse(http.StatusForbidden, "the source of a script is not sent"), true
+	}
+	return Target{Root: root, File: name, opened: f}, true
+}
+
+// close closes a file that has been opened for nothing.
+func (t *Target) close() {
+	if t.opened != nil {
+		t.opened.Close()
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/internal/exchange"
 )
 
@@ -64,7 +66,63 @@ func resolveText(s *Site, target string, inside bool, dir string) string {
 	if err != nil {
 		return "not a target"
 	}
-	return said(s.Resolve(u, inside), dir)
+	text := said(s.Resolve(u, inside), dir)
+	// What is opened on the way is the same, and no way around a rule.
+	t := s.find(u, query{inside: inside, open: true})
+	defer t.close()
+	if got := said(t, dir); got != text {
+		return text + ", but when it is opened " + got
+	}
+	if t.opened != nil {
+		if name := filepath.Clean(t.Root + t.File); t.opened.Name() != t.Root+t.File || !linkless(name) || t.Status != 0 {
+			return text + ", but opened is " + t.opened.Name()
+		}
+	}
+	return text
+}
+
+// What a file is opened by: at once where that says all, else where it was.
+func TestOpenHere(t *testing.T) {
+	dir := tree(t, "www/file", "www/sub/index.html", "www/link -> file", "www/run.cgi", "www/closed", "www/.dot", "real/file", "rooted -> real")
+	pipe := filepath.Join(dir, "www/pipe")
+	if err := unix.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	app := cgiApp("scripts")
+	s := &Site{Root: dir + "/www", Index: []string{"index.html"}, HideDotfiles: true, FollowSymlinks: true, Fallback: "/file", Routes: []*Route{
+		{Prefix: "/", Ending: ".cgi", App: app},
+		{Prefix: "/auth/", Static: true, Alias: dir + "/www/", Authorizer: app},
+		{Prefix: "/all/", Static: true, Alias: dir + "/www/"},
+		{Prefix: "/real/", Static: true, Alias: dir + "/real/"},
+		{Prefix: "/rooted/", Static: true, Alias: dir + "/rooted/"},
+		{Prefix: "/one", Exact: true, Static: true, Alias: dir + "/www/file"},
+		{Prefix: "/closed/", Static: true, Alias: dir + "/www/", Internal: true},
+	}}
+	NewSites([]*Site{s})
+	for _, c := range []struct {
+		target string
+		opened bool
+	}{
+		{"/file", true}, {"/sub/", true}, {"/one", true}, {"/real/file", true}, {"/nothing", true}, // the fallback
+		{"/link", false}, {"/rooted/file", false}, {"/auth/file", false}, {"/sub", false}, {"/.dot", false},
+		{"/run.cgi", false}, {"/all/run.cgi", false}, {"/all/file", true}, {"/pipe", false}, {"/closed/file", false}, {"/file/", true}, // likewise
+	} {
+		u, err := url.ParseRequestURI(c.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.find(u, query{open: true})
+		if (got.opened != nil) != c.opened {
+			t.Errorf("%s: opened %v: %+v", c.target, got.opened, got)
+		}
+		got.close()
+		if got := s.Resolve(u, false); got.opened != nil {
+			t.Errorf("%s: opened by Resolve", c.target)
+		}
+		if text := resolveText(s, c.target, false, dir); strings.Contains(text, ", but ") {
+			t.Errorf("%s: %s", c.target, text)
+		}
+	}
 }
 
 func TestResolve(t *testing.T) {

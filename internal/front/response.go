@@ -3,20 +3,26 @@ package front
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
+
+	"sluice/cgi"
+	"sluice/internal/exchange"
+	"sluice/internal/front/http1"
 )
 
 // response is the ResponseWriter of the front: it counts for the access log, and
 // knows how to end a connection so that the client can tell.
 type response struct {
 	http.ResponseWriter
-	conn    *conn // nil where the connection is not ours, as in tests
+	conn    http1.Connection // nil where the connection is not ours, as in tests
 	proto10 bool
 	head    bool // a body is not sent
-	last    bool // of its connection
+	https   bool // the client speaks TLS to a proxy
 	app     string
 	track   *tracker // nil: nobody follows the request
 
@@ -24,6 +30,31 @@ type response struct {
 	bytes   int64
 	open    bool // the body ends with the connection
 	aborted bool
+	taken   bool // a script has the connection, and with it the response
+
+	// What the child is asked: used again with the response.
+	ask  exchange.Request
+	meta cgi.Meta
+}
+
+var responses = sync.Pool{New: func() any { return &response{} }}
+
+// respond is the response to a request.
+func respond(w http.ResponseWriter, r *http.Request) *response {
+	rw := responses.Get().(*response)
+	rw.ResponseWriter = w
+	rw.conn, _ = w.(http1.Connection)
+	rw.proto10, rw.head = !r.ProtoAtLeast(1, 1), r.Method == http.MethodHead
+	return rw
+}
+
+// free gives the response back for another request. A child that still ends this
+// one has only its tracker.
+func (w *response) free() {
+	if !w.taken {
+		*w = response{}
+		responses.Put(w)
+	}
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -31,9 +62,6 @@ func (w *response) WriteHeader(status int) {
 	if status >= 200 && w.status == 0 {
 		w.status = status
 		w.open = w.proto10 && w.Header().Get("Content-Length") == ""
-		if w.last {
-			w.Header().Set("Connection", "close")
-		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -63,16 +91,17 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Hijack gives the connection to a script that speaks to the client itself.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.taken = true
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if own, ok := c.(*conn); ok && err == nil {
-		return &counted{own, w}, rw, nil
+	if err != nil {
+		return nil, nil, err
 	}
-	return c, rw, err
+	return &counted{c, w}, rw, nil
 }
 
 // counted is a connection whose answer is counted for the access log.
 type counted struct {
-	*conn
+	net.Conn
 	w *response
 }
 
@@ -80,9 +109,17 @@ func (c *counted) Write(p []byte) (int, error) {
 	if c.w.status == 0 {
 		c.w.status = statusOf(p)
 	}
-	n, err := c.conn.Write(p)
+	n, err := c.Conn.Write(p)
 	c.w.bytes += int64(n)
 	return n, err
+}
+
+// SetLinger is for NPH scripts, which have the connection to themselves.
+func (c *counted) SetLinger(sec int) error {
+	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		return l.SetLinger(sec)
+	}
+	return errors.ErrUnsupported
 }
 
 // statusOf reads the status off the beginning of an answer; 200 where that
@@ -97,27 +134,15 @@ func statusOf(p []byte) int {
 	return http.StatusOK
 }
 
-// JoinsHeader implements sendfile.HeaderJoiner: the header goes to the kernel,
-// which holds it back for the file that follows at once.
-func (w *response) JoinsHeader() bool {
-	if w.conn == nil {
-		return false
-	}
-	w.conn.hold(true)
-	defer w.conn.hold(false)
-	http.NewResponseController(w.ResponseWriter).Flush()
-	return true
-}
-
 // canReset reports whether the connection can end in a way that is not the
 // orderly one: a unix socket cannot.
-func (w *response) canReset() bool { return w.conn == nil || w.conn.tcp }
+func (w *response) canReset() bool { return w.conn == nil || w.conn.CanReset() }
 
 // abort ends the connection, and does not return. Where the end of the
 // connection is the end of the body, it is reset.
 func (w *response) abort() {
 	if w.open && w.conn != nil {
-		w.conn.reset()
+		w.conn.Reset()
 	}
 	panic(http.ErrAbortHandler)
 }

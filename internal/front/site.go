@@ -45,6 +45,9 @@ type Route struct {
 	Slashes    SlashPolicy
 	Stream     bool
 	Params     func(meta *cgi.Meta, set func(name, value string)) error // maps the meta-variables; nil: as they are
+
+	// Of an application that has the whole prefix: SCRIPT_NAME, and SCRIPT_FILENAME.
+	name, file string
 }
 
 // SlashPolicy is what an encoded slash in a path means.
@@ -83,6 +86,12 @@ func (s *Site) prepare() {
 		}
 		return a.Ending != "" && b.Ending == ""
 	})
+	for _, r := range s.Routes {
+		if r.name = r.Prefix; !r.Exact {
+			r.name = strings.TrimSuffix(r.Prefix, "/")
+		}
+		r.file = s.Root + r.name
+	}
 	s.sources = sourcesOf(s)
 }
 
@@ -120,8 +129,13 @@ func NewSites(all []*Site) *Sites {
 
 // Find returns the site of a Host value, or nil.
 func (t *Sites) Find(host string) *Site {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+	if len(t.exact)+len(t.wild) == 0 {
+		return t.fallback
+	}
+	if strings.LastIndexByte(host, ':') >= 0 {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
 	}
 	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
 	if s := t.exact[host]; s != nil {

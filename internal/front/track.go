@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/internal/front/http1"
 	"sluice/internal/scoreboard"
 )
 
@@ -62,7 +63,7 @@ type tracker struct {
 
 	mu      sync.Mutex
 	r       *http.Request
-	conn    *conn // nil where the connection is not ours
+	conn    http1.Connection // nil where the connection is not ours
 	app     string
 	records *scoreboard.Records
 	began   time.Time
@@ -87,7 +88,7 @@ const (
 )
 
 // begin follows a request.
-func (t *Tracking) begin(r *http.Request, c *conn) *tracker {
+func (t *Tracking) begin(r *http.Request, c http1.Connection) *tracker {
 	k, _ := t.pool.Get().(*tracker)
 	if k == nil {
 		k = &tracker{t: t}
@@ -109,46 +110,60 @@ func (t *Tracking) begin(r *http.Request, c *conn) *tracker {
 	return k
 }
 
-// forApp says whose child the request is for.
-func (k *tracker) forApp(a *App) {
+// forApp says whose child the request is for. It returns when the request began,
+// if it has had no child before.
+func (k *tracker) forApp(a *App) (began time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.app, k.records = a.Name, a.Records
+	if k.phase == scoreboard.NoPhase {
+		began = k.began
+	}
+	return began
 }
 
 // sends says that the request is answered without a child.
 func (k *tracker) sends() {
 	if k != nil {
-		k.Phase(scoreboard.Send)
+		k.Phase(scoreboard.Send, k.now())
 	}
 }
 
+// now is the time, where times are kept.
+func (k *tracker) now() (t time.Time) {
+	if k.t.Times {
+		t = time.Now()
+	}
+	return t
+}
+
 // Phase implements exchange.Observer.
-func (k *tracker) Phase(p scoreboard.Phase) {
+func (k *tracker) Phase(p scoreboard.Phase, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.over {
-		k.enter(p)
+		k.enter(p, now)
 		k.rec.Phase(p, k.since)
 	}
 }
 
-func (k *tracker) enter(p scoreboard.Phase) {
+func (k *tracker) enter(p scoreboard.Phase, now time.Time) {
 	if k.t.Times {
-		now := time.Now()
 		k.spent[k.phase] += now.Sub(k.since)
 		k.since = now
 	}
 	k.phase = p
-	k.conn.move(connStates[p])
+	if k.conn != nil {
+		k.conn.State(connStates[p])
+	}
 }
 
 // Leased implements exchange.Observer.
-func (k *tracker) Leased(slot, pid int) scoreboard.Record {
+func (k *tracker) Leased(slot, pid int, now time.Time) scoreboard.Record {
 	k.users.Add(1)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.enter(scoreboard.Connect)
+	k.enter(scoreboard.Connect, now)
 	k.pid, k.held = pid, true
 	k.rec = k.records.Begin(scoreboard.Request{Slot: slot, PID: pid, Method: k.r.Method, URL: k.r.RequestURI, Client: k.r.RemoteAddr,
 		Phase: scoreboard.Connect, Began: k.began, Since: k.since})
@@ -156,13 +171,13 @@ func (k *tracker) Leased(slot, pid int) scoreboard.Record {
 }
 
 // LetGo implements exchange.Observer.
-func (k *tracker) LetGo() {
+func (k *tracker) LetGo(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.over {
 		return
 	}
-	k.enter(scoreboard.Send)
+	k.enter(scoreboard.Send, now)
 	k.rec.Phase(scoreboard.Drain, k.since)
 	k.rec, k.held = scoreboard.Record{}, false
 }

@@ -18,6 +18,8 @@ import (
 
 	"sluice/cgi"
 	"sluice/internal/exchange"
+	"sluice/internal/front/http1"
+	"sluice/internal/front/http1/http1test"
 	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
@@ -73,7 +75,7 @@ func newTracked(t *testing.T, slow time.Duration, times bool) *tracked {
 			defer k.mu.Unlock()
 			k.slow = append(k.slow, s)
 		}}}
-	_, addrs := serving(t, Options{Handler: h, KeepaliveIdle: time.Minute, SendTimeout: 5 * time.Second, Place: place}, 1)
+	_, addrs, _ := http1test.Serve(t, http1.Options{Handler: h, KeepaliveIdle: time.Minute, SendTimeout: 5 * time.Second, Place: place}, 1)
 	k.addr = addrs[0]
 	t.Cleanup(func() { starter.Stop(0) })
 	return k
@@ -126,7 +128,11 @@ func (k *tracked) becomes(want string) {
 
 func (k *tracked) send(text string) net.Conn {
 	k.t.Helper()
-	c := dial(k.t, k.addr)
+	c, err := net.Dial("tcp", k.addr)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.WriteString(c, text); err != nil {
 		k.t.Fatal(err)
@@ -374,11 +380,12 @@ func TestTrackingCost(t *testing.T) {
 	n := testing.AllocsPerRun(1000, func() {
 		f := track.begin(r, nil)
 		f.forApp(app)
-		f.Phase(scoreboard.Queue)
-		rec := f.Leased(0, 1)
-		f.Phase(scoreboard.Header)
-		f.Phase(scoreboard.Body)
-		f.LetGo()
+		now := time.Now()
+		f.Phase(scoreboard.Queue, now)
+		rec := f.Leased(0, 1, now)
+		f.Phase(scoreboard.Header, now)
+		f.Phase(scoreboard.Body, now)
+		f.LetGo(now)
 		f.Released(rec)
 		f.end(w)
 	})

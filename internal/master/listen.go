@@ -19,7 +19,8 @@ import (
 type socket struct {
 	file *os.File
 	addr net.Addr
-	path string // of a unix socket
+	path string     // of a unix socket
+	more []*os.File // of the workers behind the first, where each has its own
 }
 
 // listen binds a listener of the configuration.
@@ -122,6 +123,9 @@ func own(c config.Listener) error {
 
 func (s *socket) close() {
 	s.file.Close()
+	for _, f := range s.more {
+		f.Close()
+	}
 	if s.path != "" {
 		os.Remove(s.path)
 	}

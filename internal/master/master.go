@@ -13,6 +13,7 @@ import (
 
 	"sluice/internal/assemble"
 	"sluice/internal/config"
+	"sluice/lockmodes"
 	"sluice/spawner"
 )
 
@@ -45,22 +46,24 @@ type Options struct {
 
 // Master is a running server.
 type Master struct {
-	opt     Options
-	cfg     *config.Config
-	log     *slog.Logger
-	ids     *assemble.Identities
-	places  []*assemble.Place
-	runtime *runtimeDir
-	sockets []*socket
-	errlog  *os.File // nil: standard error
-	access  *os.File // nil: none, or standard output
-	control *control
-	reaper  *spawner.Reaper
-	sups    map[string]*spawner.Supervisor
-	shared  *shared
-	cgroups cgroups
-	board   *board
-	opened  chan struct{} // closed when all above is there
+	opt        Options
+	cfg        *config.Config
+	log        *slog.Logger
+	ids        *assemble.Identities
+	places     []*assemble.Place
+	runtime    *runtimeDir
+	sockets    []*socket
+	errlog     *os.File // nil: standard error
+	access     *os.File // nil: none, or standard output
+	control    *control
+	reaper     *spawner.Reaper
+	sups       map[string]*spawner.Supervisor
+	shared     *shared
+	cgroups    cgroups
+	board      *board
+	acceptMode lockmodes.Mode
+	acceptLock *lockmodes.Shared
+	opened     chan struct{} // closed when all above is there
 
 	mu       sync.Mutex
 	workers  []*workerProcess // by place - 1; nil until it has been forked
@@ -121,14 +124,11 @@ func (m *Master) open() error {
 	if m.board, err = openBoard(m.cfg, m.opt.Version); err != nil {
 		return &ExitError{ExitConfig, err}
 	}
-	for _, l := range m.cfg.Listeners {
-		s, err := listen(l)
-		if s != nil && s.file != nil {
-			m.sockets = append(m.sockets, s)
-		}
-		if err != nil {
-			return &ExitError{ExitBind, err}
-		}
+	if err := m.openAccept(); err != nil {
+		return &ExitError{ExitConfig, err}
+	}
+	if err := m.openSockets(); err != nil {
+		return &ExitError{ExitBind, err}
 	}
 	if m.control, err = openControl(m.cfg.Control, m.command); err != nil {
 		return &ExitError{ExitBind, err}
@@ -269,6 +269,11 @@ func (m *Master) close() {
 		m.reaper.Close()
 	}
 	m.cgroups.close()
+	if m.acceptLock != nil {
+		if err := m.acceptLock.Close(); err != nil {
+			m.log.Error("accept lock is not removed", "err", err)
+		}
+	}
 	if m.shared != nil {
 		m.shared.close()
 	}

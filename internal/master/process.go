@@ -87,6 +87,7 @@ func (w *workerProcess) kill() {
 func (m *Master) vacate(place int) {
 	m.board.ClearPlace(place)
 	m.shared.clear(place)
+	m.acceptLock.Clear(place)
 }
 
 // workerStart is how long a worker may take to start.
@@ -151,7 +152,7 @@ func (m *Master) introduce(w *workerProcess) bool {
 		Place:   w.place,
 		Sockets: m.runtime.children,
 	}
-	for _, f := range append(m.inherited(), w.own...) {
+	for _, f := range append(m.inherited(w.place), w.own...) {
 		s.Files = append(s.Files, f.name)
 	}
 	for _, a := range m.cfg.Apps {
@@ -174,12 +175,12 @@ type inheritedFile struct {
 	file *os.File
 }
 
-// inherited are the descriptors that every worker gets, in the order of their
-// numbers.
-func (m *Master) inherited() []inheritedFile {
+// inherited are the descriptors that the worker of a place gets of those that the
+// master keeps, in the order of their numbers.
+func (m *Master) inherited(place int) []inheritedFile {
 	var all []inheritedFile
 	for _, s := range m.sockets {
-		all = append(all, inheritedFile{fileListener, s.file})
+		all = append(all, inheritedFile{fileListener, s.of(place)})
 	}
 	if m.errlog != nil {
 		all = append(all, inheritedFile{fileErrorLog, m.errlog})
@@ -205,12 +206,13 @@ func (m *Master) forkWorker(place int) (*workerProcess, error) {
 	w := &workerProcess{m: m, place: place, wire: newWire(ours), out: make(chan message, tellQueue),
 		ready: make(chan error, 1), began: time.Now()}
 	w.wire.most = maxWord
-	if err := w.openDesk(); err != nil {
+	if err := w.openOwn(); err != nil {
 		ours.Close()
+		w.closeOwn()
 		return nil, err
 	}
 	files := []*os.File{null, os.Stdout, os.Stderr, theirs}
-	for _, f := range append(m.inherited(), w.own...) {
+	for _, f := range append(m.inherited(w.place), w.own...) {
 		files = append(files, f.file)
 	}
 	attr := &syscall.ProcAttr{
@@ -224,9 +226,7 @@ func (m *Master) forkWorker(place int) (*workerProcess, error) {
 		attr.Sys.Credential = m.ids.Workers.Credential()
 	}
 	OnMain(func() { w.child, err = m.reaper.Fork("/proc/self/exe", []string{"sluice: worker"}, attr) })
-	for _, f := range w.own {
-		f.file.Close()
-	}
+	w.closeOwn()
 	if w.desk != nil {
 		go w.desk.serve() // to its end at once, if there is no worker
 	}
@@ -235,6 +235,22 @@ func (m *Master) forkWorker(place int) (*workerProcess, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// openOwn makes what this worker alone gets.
+func (w *workerProcess) openOwn() error {
+	if err := w.openLock(); err != nil {
+		return err
+	}
+	return w.openDesk()
+}
+
+// closeOwn closes it here: as long as it is open, what the worker has locked
+// stays locked when it is killed.
+func (w *workerProcess) closeOwn() {
+	for _, f := range w.own {
+		f.file.Close()
+	}
 }
 
 // openDesk makes who starts the worker's scripts of other users, if there are

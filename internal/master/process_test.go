@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/lockmodes"
 	"sluice/spawner"
 )
 
@@ -37,6 +38,22 @@ func TestWorkerDiesDuringStop(t *testing.T) {
 	if _, err := atPlace(t, m, 1).ledgers["far"].Claim(t.Context(), spawner.Anyone); err != nil {
 		t.Fatal(err)
 	}
+	var err error
+	m.acceptLock, err = lockmodes.Create(lockmodes.Options{Mode: lockmodes.PosixSem})
+	must(t, err)
+	defer m.acceptLock.Close()
+	acceptLock := func(place int) lockmodes.Lock {
+		f, err := m.acceptLock.File()
+		must(t, err)
+		l, err := lockmodes.Open(lockmodes.Options{Mode: lockmodes.PosixSem}, f, place)
+		must(t, err)
+		return l
+	}
+	other := acceptLock(2)
+	defer other.Close()
+	if !acceptLock(1).TryLock() || other.TryLock() {
+		t.Fatal("the accept lock does not lock")
+	}
 	claims := func() (n int) {
 		for _, c := range m.shared.ledgers["far"].Counts().Children {
 			n += c.Claims
@@ -50,6 +67,9 @@ func TestWorkerDiesDuringStop(t *testing.T) {
 	m.guard(w)
 	if n := claims(); n != 0 {
 		t.Errorf("%d claims of a dead worker", n)
+	}
+	if !other.TryLock() {
+		t.Error("a dead worker has the accept lock")
 	}
 }
 

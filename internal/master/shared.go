@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/assemble"
 	"sluice/internal/config"
+	"sluice/internal/front/peer"
 	"sluice/spawner"
 )
 
@@ -16,13 +17,15 @@ import (
 const (
 	fileBells  = "bells"
 	fileLedger = "ledger:"
+	fileSeats  = "seats"
 )
 
-// shared is the memory that master and workers share: the bells, and the
-// ledgers.
+// shared is the memory that master and workers share: the bells, the ledgers,
+// and the seats of the clients.
 type shared struct {
 	bells   *spawner.Bells
 	ledgers map[string]spawner.Shared
+	seats   *peer.Seats     // nil: a client may have any number of connections
 	files   []inheritedFile // the master's, for the workers to come
 	deaf    func()          // ends the listening
 }
@@ -50,6 +53,12 @@ func createShared(c *config.Config) (*shared, error) {
 			}
 		}
 		s.ledgers[n.Name] = l
+	}
+	if o, bounded := assemble.Seats(c); bounded {
+		if mem, err = s.add(fileSeats, o.Size()); err != nil {
+			return nil, err
+		}
+		s.seats = peer.CreateSeats(o, mem)
 	}
 	s.listen(0)
 	return s, nil
@@ -104,6 +113,7 @@ func (s *shared) clear(place int) {
 	for _, l := range s.ledgers {
 		l.ClearPlace(place)
 	}
+	s.seats.ClearPlace(place)
 }
 
 func (s *shared) close() {
@@ -138,6 +148,12 @@ func openShared(c *config.Config, files map[string][]*os.File, place int) (*shar
 		if s.ledgers[n.Name], err = spawner.OpenLedger(n.Options, mem, s.bells, place); err != nil {
 			return nil, fmt.Errorf("ledger %q: %w", n.Name, err)
 		}
+	}
+	if o, bounded := assemble.Seats(c); bounded {
+		if mem, err = open(fileSeats, o.Size()); err != nil {
+			return nil, err
+		}
+		s.seats = peer.OpenSeats(o, mem, place)
 	}
 	s.listen(place)
 	return s, nil

@@ -50,7 +50,8 @@ const (
 	fileErrorLog   = "error log"
 	fileAccessLog  = "access log"
 	fileScoreboard = "scoreboard"
-	fileScripts    = "scripts" // a worker's own
+	fileScripts    = "scripts"     // a worker's own
+	fileAcceptLock = "accept lock" // a worker's own
 )
 
 // stop ends a worker: it finishes what it has, for at most Timeout.

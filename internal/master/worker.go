@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -21,6 +20,10 @@ import (
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
+	"sluice/internal/front/accept"
+	"sluice/internal/front/http1"
+	"sluice/internal/poll"
+	"sluice/internal/procs"
 	"sluice/internal/scoreboard"
 	"sluice/spawner"
 )
@@ -51,10 +54,13 @@ var floor []byte
 const floorBytes = 16 << 20
 
 type worker struct {
-	wire  *wire
-	log   *slog.Logger
-	front *front.Server
-	asm   *assemble.Worker
+	wire      *wire
+	log       *slog.Logger
+	front     *http1.Server
+	listening []*os.File // kept, or the collector would close them
+	acceptor  *accept.Acceptor
+	set       *poll.Set
+	asm       *assemble.Worker
 
 	scripts spawner.Scripts
 	remote  *remoteScripts // nil: there are none
@@ -119,14 +125,6 @@ func inherit(names []string) map[string][]*os.File {
 func (w *worker) start(s *setup) error {
 	files := inherit(s.Files)
 	w.groups = files[fileKill]
-	var listeners []net.Listener
-	for _, f := range files[fileListener] {
-		l, err := listenOn(f)
-		if err != nil {
-			return err
-		}
-		listeners = append(listeners, l)
-	}
 	var errlog, access io.Writer = os.Stderr, nil
 	for _, f := range files[fileErrorLog] {
 		errlog = f
@@ -138,6 +136,11 @@ func (w *worker) start(s *setup) error {
 		access = f
 	}
 	w.log = NewLog(errlog, s.Config.Log.Level)
+	set, err := poll.New()
+	if err != nil {
+		return err
+	}
+	w.set = set
 	memory, err := openShared(s.Config, files, s.Place)
 	if err != nil {
 		return err
@@ -163,7 +166,9 @@ func (w *worker) start(s *setup) error {
 		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
 		PassFrom: os.Environ(),
 		Place:    place,
+		Seats:    memory.seats,
 		Slow:     w.slow,
+		Set:      set,
 	})
 	if err != nil {
 		return err
@@ -173,15 +178,11 @@ func (w *worker) start(s *setup) error {
 		w.apply(e)
 	}
 	go countGoroutines(place)
-	w.front = front.New(asm.Front)
-	for _, l := range listeners {
-		go func() {
-			if err := w.front.Serve(l); err != nil {
-				w.log.Error("listener failed", "err", err)
-			}
-		}()
-	}
-	return nil
+	go procs.Adapt(nil)
+	o := asm.Front
+	o.Freed = func() { w.acceptor.Resume() }
+	w.front = http1.New(o)
+	return w.startAccepting(s.Config, files, s.Place, place)
 }
 
 // starter starts the scripts of an app; apart are those whose scripts the master
@@ -191,15 +192,6 @@ func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
 		return w.remote.For(a)
 	}
 	return w.scripts.With(assemble.ScriptOptions(a, nil))
-}
-
-func listenOn(f *os.File) (net.Listener, error) {
-	defer f.Close()
-	l, err := net.FileListener(f)
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // the name is the master's
-	}
-	return l, err
 }
 
 // countGoroutines keeps their number in the scoreboard: who looks for a leak sees
@@ -242,6 +234,9 @@ func (w *worker) stop(timeout time.Duration) {
 	case timeout > 0:
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
+	}
+	if w.acceptor != nil {
+		w.acceptor.Stop()
 	}
 	if w.front != nil {
 		if err := w.front.Shutdown(ctx); err != nil {

@@ -26,6 +26,7 @@
 //	    0 pid, 1 generation, 2 state, 3 requests
 //	    4 to 9 connections that are reading, waiting, working, sending, idle, lingering
 //	    10 goroutines
+//	    11 accepted connections, 12 wake-ups of the acceptor, 13 those without a connection, 14 ns waited for the accept lock
 //	for each slot of each app, 24 words
 //	    0 state, and 256 when it is finishing, 1 pid, 2 began, 3 requests, 4 memory in bytes, 5 restarts
 //	    8 to 23 address of a program elsewhere

@@ -48,6 +48,7 @@ const (
 	hPID, hGeneration, hStarted, hSeen, hEnded, hVersion     = 6, 7, 8, 9, 10, 11
 	aSlots, aRecords, aWaiting, aServed, aRefused            = 0, 1, 2, 3, 4
 	aKind, aName                                             = 5, 8
+	pAccepts, pWakeups, pEmpty, pLockWait                    = 11, 12, 13, 14
 	pPID, pGeneration, pState, pRequests, pConns, pRoutines  = 0, 1, 2, 3, 4, 10
 	sState, sPID, sBegan, sRequests, sMemory, sRestarts, sAt = 0, 1, 2, 3, 4, 5, 8
 	rSeq, rPhase, rSlot, rPID, rBegan, rLeased               = 0, 1, 2, 3, 4, 5

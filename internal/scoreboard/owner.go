@@ -97,7 +97,7 @@ func (o *Owner) Worker(place, pid, generation int, s WorkerState) {
 		w[pGeneration].Store(uint64(generation))
 		w[pState].Store(uint64(s))
 		w[pRequests].Store(0)
-		w[pRoutines].Store(0)
+		w[pRoutines:].clear()
 	})
 }
 
@@ -219,8 +219,9 @@ func (o *Owner) Snapshot() (*Snapshot, error) {
 		if w.PID == 0 {
 			continue
 		}
-		w.Requests, w.Connections = seen[w.Place-1].Requests, seen[w.Place-1].Connections
-		s.Workers = append(s.Workers, w)
+		its := seen[w.Place-1]
+		its.Place, its.PID, its.Generation, its.State = w.Place, w.PID, w.Generation, w.State
+		s.Workers = append(s.Workers, its)
 	}
 	for i, a := range o.apps {
 		a.Slots = append([]Slot{}, a.Slots...)

@@ -47,6 +47,23 @@ func (p *Place) Goroutines(n int) {
 	}
 }
 
+// Wakeup counts a wake-up of the acceptor: how many connections it accepted, and
+// how long it had waited for the accept lock before.
+func (p *Place) Wakeup(accepted int, waited time.Duration) {
+	if p == nil {
+		return
+	}
+	p.w[pWakeups].Add(1)
+	if accepted > 0 {
+		p.w[pAccepts].Add(uint64(accepted))
+	} else {
+		p.w[pEmpty].Add(1)
+	}
+	if waited > 0 {
+		p.w[pLockWait].Add(uint64(waited))
+	}
+}
+
 // Enter counts a connection that begins in the state.
 func (p *Place) Enter(s ConnState) {
 	if p != nil {

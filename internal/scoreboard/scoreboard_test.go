@@ -74,6 +74,10 @@ func TestSnapshot(t *testing.T) {
 		}
 	}
 	p.Move(Lingering, Reading)
+	p.Goroutines(9)
+	p.Wakeup(3, 1500*time.Millisecond)
+	p.Wakeup(0, 0)
+	p.Wakeup(1, 500*time.Millisecond)
 	r := p.Records("php").Begin(Request{Slot: 1, PID: 201, Method: "GET", URL: "/" + strings.Repeat("x", 200), Client: "127.0.0.1:5",
 		Phase: Connect, Began: began, Since: leased})
 	r.Phase(Header, since)
@@ -81,8 +85,9 @@ func TestSnapshot(t *testing.T) {
 	gone.End()
 
 	want := &Snapshot{Version: "1.2", PID: 100, Generation: 1,
-		Workers: []Worker{{Place: 2, PID: 102, Generation: 1, State: "running", Requests: 1,
-			Connections: Connections{Reading: 2, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 5}}},
+		Workers: []Worker{{Place: 2, PID: 102, Generation: 1, State: "running", Requests: 1, Goroutines: 9,
+			Connections: Connections{Reading: 2, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 5},
+			Accepting:   Accepting{Accepts: 4, Wakeups: 3, Empty: 1, LockWait: 2}}},
 		Apps: []App{
 			{Name: "php", Kind: "fastcgi", Queue: Queued{4, 5, 6},
 				Slots: []Slot{{}, {State: 2, Finishing: true, PID: 201, Began: began, Requests: 7, Memory: 4096, Restarts: 3}},
@@ -121,6 +126,7 @@ func TestKilledWorker(t *testing.T) {
 	o.Worker(1, 101, 1, Running)
 	p := place(t, b, 1)
 	p.Enter(Working)
+	p.Wakeup(2, time.Second)
 	p.Records("scripts").Begin(Request{PID: 301, Method: "GET", Phase: Header})
 	p.Records("scripts").Begin(Request{PID: 302, Method: "GET", Phase: Header})
 	b.recordOf(0, 2, 1)[rSeq].Add(1) // as if it were being written
@@ -134,6 +140,9 @@ func TestKilledWorker(t *testing.T) {
 		t.Errorf("cleared: %+v", s)
 	}
 	o.Worker(1, 111, 1, Running)
+	if s, _ = o.Snapshot(); s.Workers[0].Accepting != (Accepting{}) {
+		t.Errorf("the successor begins with %+v", s.Workers[0].Accepting)
+	}
 	p = place(t, b, 1)
 	for i := range 3 {
 		r := p.Records("scripts").Begin(Request{PID: 400 + i, Method: "GET", Phase: Header})

@@ -27,6 +27,16 @@ type Worker struct {
 	Requests    uint64      `json:"requests"`
 	Goroutines  int         `json:"goroutines"`
 	Connections Connections `json:"connections"`
+	Accepting
+}
+
+// Accepting is how a worker's acceptor has fared since it started.
+type Accepting struct {
+	Accepts uint64 `json:"accepts"` // connections
+	Wakeups uint64 `json:"wakeups"`
+	// Empty are the wake-ups that found no connection: another worker had been faster.
+	Empty    uint64  `json:"empty_wakeups"`
+	LockWait float64 `json:"lock_wait_seconds"`
 }
 
 // Connections are a worker's, by what they do.
@@ -122,7 +132,8 @@ func (b *board) worker(place int) Worker {
 	conns := func(s ConnState) int { return countOf(&w[pConns+int(s)]) }
 	return Worker{Place: place + 1, PID: countOf(&w[pPID]), Generation: countOf(&w[pGeneration]),
 		State: WorkerState(min(w[pState].Load(), math.MaxUint8)).String(), Requests: w[pRequests].Load(), Goroutines: countOf(&w[pRoutines]),
-		Connections: Connections{conns(Reading), conns(Waiting), conns(Working), conns(Sending), conns(Idle), conns(Lingering)}}
+		Connections: Connections{conns(Reading), conns(Waiting), conns(Working), conns(Sending), conns(Idle), conns(Lingering)},
+		Accepting:   Accepting{w[pAccepts].Load(), w[pWakeups].Load(), w[pEmpty].Load(), time.Duration(min(w[pLockWait].Load(), math.MaxInt64)).Seconds()}}
 }
 
 func readSlot(w words) Slot {

@@ -34,6 +34,7 @@ type Worker struct {
 	Goroutines  int                    `json:"goroutines"`   // a second ago, at most
 	Memory      int64                  `json:"memory_bytes"` // resident
 	Connections scoreboard.Connections `json:"connections"`
+	scoreboard.Accepting
 }
 
 // App is an app.
@@ -125,7 +126,7 @@ func (s Sources) assemble(b *scoreboard.Snapshot, now time.Time) *Status {
 		Workers: []Worker{}, Apps: []App{}}
 	for _, w := range b.Workers {
 		st.Workers = append(st.Workers, Worker{PID: w.PID, Generation: w.Generation, State: w.State, Requests: w.Requests,
-			Goroutines: w.Goroutines, Memory: s.memory(w.PID, 0), Connections: w.Connections})
+			Goroutines: w.Goroutines, Memory: s.memory(w.PID, 0), Connections: w.Connections, Accepting: w.Accepting})
 	}
 	s.Complete(b)
 	for i := range b.Apps {

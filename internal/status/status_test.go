@@ -27,7 +27,8 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 func snapshot() *scoreboard.Snapshot {
 	return &scoreboard.Snapshot{Version: "1.2", PID: 100, Generation: 3, Started: ago(time.Hour), Seen: ago(time.Second),
 		Workers: []scoreboard.Worker{{Place: 1, PID: 101, Generation: 3, State: "running", Requests: 1234, Goroutines: 7,
-			Connections: scoreboard.Connections{Reading: 1, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 6}}},
+			Connections: scoreboard.Connections{Reading: 1, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 6},
+			Accepting:   scoreboard.Accepting{Accepts: 8, Wakeups: 9, Empty: 1, LockWait: 0.5}}},
 		Apps: []scoreboard.App{
 			{Name: "php", Kind: "fastcgi", Queue: scoreboard.Queued{Waiting: 1, Served: 2, Refused: 3},
 				Slots: []scoreboard.Slot{{State: uint8(spawner.Ready), PID: 201, Began: ago(time.Minute), Requests: 9, Memory: 4096},
@@ -59,7 +60,8 @@ func TestStatus(t *testing.T) {
 	got := src.assemble(snapshot(), now)
 	want := &Status{Version: "1.2", PID: 100, Generation: 3, Started: ago(time.Hour), Uptime: 3600,
 		Workers: []Worker{{PID: 101, Generation: 3, State: "running", Requests: 1234, Goroutines: 7, Memory: 101000,
-			Connections: scoreboard.Connections{Reading: 1, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 6}}},
+			Connections: scoreboard.Connections{Reading: 1, Waiting: 2, Working: 3, Sending: 4, Idle: 5, Lingering: 6},
+			Accepting:   scoreboard.Accepting{Accepts: 8, Wakeups: 9, Empty: 1, LockWait: 0.5}}},
 		Apps: []App{
 			{Name: "php", Kind: "fastcgi", Queue: scoreboard.Queued{Waiting: 5, Served: 6, Refused: 7}, Children: []Child{
 				{PID: 201, State: "finishing", Claims: 2, Requests: 70, AgeSeconds: 60, MemoryBytes: 4096,
@@ -138,7 +140,7 @@ func TestJSON(t *testing.T) {
 		return m
 	}
 	has("status", all, "version", "pid", "generation", "workers", "apps")
-	w := has("worker", all["workers"].([]any)[0], "pid", "generation", "state", "requests", "connections")
+	w := has("worker", all["workers"].([]any)[0], "pid", "generation", "state", "requests", "connections", "accepts", "wakeups", "empty_wakeups", "lock_wait_seconds")
 	has("connections", w["connections"], "reading", "waiting", "working", "sending", "idle", "lingering")
 	for _, a := range all["apps"].([]any) {
 		a := has("app", a, "name", "kind", "queue", "children")

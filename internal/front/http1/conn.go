@@ -1,0 +1,404 @@
+package http1
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/internal/front/peer"
+	"sluice/internal/front/wire"
+	"sluice/internal/poll"
+	"sluice/internal/scoreboard"
+)
+
+// conn is a client's connection. One goroutine serves it, and none does while it
+// is parked or lingers.
+type conn struct {
+	s      *Server
+	l      *Listener
+	pc     *poll.Conn
+	remote string // RemoteAddr, once it is needed
+
+	state atomic.Uint32 // a scoreboard.ConnState, or stateClosed
+	// idle: between two requests, or before the first, and nothing of the next one
+	// has been read.
+	idle atomic.Bool
+	// current is the context of the request that a handler works on.
+	current atomic.Pointer[requestContext]
+
+	next, prev *conn // on the server's list
+	listed     bool
+
+	why     refusal   // it is refused; welcome: it is served
+	proxied bool      // a PROXY header is still to come
+	seat    peer.Seat // of its client
+
+	limit  time.Time // by which what is being read must be here; zero: none
+	served int       // requests
+	work   *workspace
+	drain  draining // how it lingers
+}
+
+// stateClosed is the state of a connection that is not on the scoreboard.
+const stateClosed = uint32(scoreboard.ConnStates)
+
+// parkAfter is how long an idle connection keeps its goroutine and its buffers.
+const parkAfter = time.Second
+
+// workspace is what a connection needs while it is not idle.
+type workspace struct {
+	in   []byte // in[r:w] has been read from the client
+	r, w int
+	head wire.Head
+	res  response
+}
+
+// readBytes is the size of a read buffer. A longer head gets a larger one.
+const readBytes = 8 << 10
+
+var workspaces = sync.Pool{New: func() any {
+	w := &workspace{in: make([]byte, readBytes)}
+	w.res.init()
+	return w
+}}
+
+// move says what the connection does now.
+func (c *conn) move(to scoreboard.ConnState) {
+	for {
+		from := c.state.Load()
+		if from == uint32(to) || from == stateClosed {
+			return
+		}
+		if c.state.CompareAndSwap(from, uint32(to)) {
+			c.s.opt.Place.Move(scoreboard.ConnState(from), to)
+			return
+		}
+	}
+}
+
+// hungup is told by the set that the client has closed its side.
+func (c *conn) hungup(broken bool) {
+	if !broken && c.s.opt.AnswerHalfClosed {
+		return
+	}
+	if ctx := c.current.Load(); ctx != nil {
+		ctx.cancel()
+	}
+}
+
+// woken ends the parking: there is something to read, the client has gone, or
+// its time is over. It is the set's goroutine.
+func (c *conn) woken() {
+	quiet := func() bool { return !c.pc.Readable() && c.pc.Queued() == 0 }
+	for quiet() && !c.pc.Expired() { // the deadline was the one before the parking
+		if c.pc.Park(c.woken) {
+			return
+		}
+	}
+	if quiet() && (c.why == welcome || c.s.stopping.Load()) {
+		c.close()
+		return
+	}
+	go c.serve()
+}
+
+// serve serves the connection until it is parked or gone.
+func (c *conn) serve() {
+	c.work = workspaces.Get().(*workspace)
+	if c.proxied && !c.readProxyHeader() {
+		return
+	}
+	if c.why != welcome {
+		c.refuseNow()
+		return
+	}
+	for c.request() {
+	}
+}
+
+// release gives the workspace back.
+func (c *conn) release() {
+	w := c.work
+	c.work = nil
+	w.r, w.w = 0, 0
+	if len(w.in) > readBytes {
+		w.in = make([]byte, readBytes)
+	}
+	workspaces.Put(w)
+}
+
+// abandon leaves the workspace to the request: somebody may still have it.
+func (c *conn) abandon() { c.work = nil }
+
+// request reads one request and has it answered. false: this goroutine has
+// nothing to do with the connection any more.
+func (c *conn) request() bool {
+	switch err := c.readHead(); {
+	case err == nil:
+	case err == errParked:
+		return false
+	default:
+		var bad *wire.Error
+		if errors.As(err, &bad) {
+			c.refuse(bad)
+			return false
+		}
+		c.release()
+		c.close()
+		return false
+	}
+	c.served++
+	c.s.opt.Place.Request()
+	return c.answer()
+}
+
+// What ends the reading of a head beside a *wire.Error and the errors of reads.
+var (
+	errParked = errors.New("parked")
+	errOver   = errors.New("the connection's time is over")
+)
+
+// readHead reads up to the end of a request's head.
+func (c *conn) readHead() error {
+	c.work.head.Reset()
+	for {
+		w := c.work // another one, where parking was given up at the last moment
+		if w.w > w.r {
+			n, err := wire.ParseHead(w.in[w.r:w.w], &w.head, c.s.opt.HeaderBytes)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				w.r += n
+				c.busy()
+				c.limit = time.Time{}
+				return nil
+			}
+		}
+		if err := c.readMore(); err != nil {
+			return err
+		}
+	}
+}
+
+// readMore reads what comes next of a head, within the time that there is for
+// it, or waits for its beginning and parks the connection meanwhile.
+func (c *conn) readMore() error {
+	w := c.work
+	if w.r == w.w {
+		w.r, w.w = 0, 0
+		if err := c.awaitRequest(); err != nil {
+			return err
+		}
+	} else if c.idle.Load() || c.limit.IsZero() {
+		c.begun()
+	}
+	if w.w == len(w.in) {
+		w.grow()
+	}
+	n, err := c.pc.Read(w.in[w.w:])
+	w.w += n
+	switch {
+	case n > 0:
+		return nil
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case w.r == w.w:
+		return c.quiet()
+	}
+	return &wire.Error{Status: http.StatusRequestTimeout, Reason: "the header is not complete in time"}
+}
+
+// begun: some of a head is here, and the rest has to follow in time.
+func (c *conn) begun() {
+	c.busy()
+	c.move(scoreboard.Reading)
+	// The limit of the first one has counted since the connection was made.
+	if c.served > 0 {
+		c.limit = time.Time{}
+		if c.s.opt.HeaderTimeout > 0 {
+			c.limit = time.Now().Add(c.s.opt.HeaderTimeout)
+		}
+	}
+	c.pc.SetReadDeadline(c.limit)
+}
+
+// awaitRequest prepares the wait for the first byte of a request.
+func (c *conn) awaitRequest() error {
+	switch {
+	case c.served == 0: // the limit is that of the header
+	case c.limit.IsZero():
+		c.move(scoreboard.Idle)
+		now := time.Now()
+		c.limit = now.Add(c.s.opt.KeepaliveIdle)
+		c.pc.SetReadDeadline(now.Add(min(parkAfter, c.s.opt.KeepaliveIdle)))
+	}
+	c.idle.Store(true)
+	if c.s.stopping.Load() && c.pc.Queued() == 0 {
+		return errOver
+	}
+	return nil
+}
+
+// quiet is what is done when nothing came for a while: the connection is
+// parked, until the limit, or closed.
+func (c *conn) quiet() error {
+	// First the deadline, then the look at stopping: a dismissal that comes
+	// between them sets another one.
+	c.pc.SetReadDeadline(c.limit)
+	if c.s.stopping.Load() || !time.Now().Before(c.limit) {
+		if c.pc.Queued() > 0 { // that came just now
+			c.pc.SetReadDeadline(time.Time{})
+			return nil
+		}
+		return errOver
+	}
+	c.release()
+	if !c.pc.Park(c.woken) {
+		c.work = workspaces.Get().(*workspace)
+		c.work.head.Reset()
+		return nil
+	}
+	return errParked
+}
+
+// grow makes room for more of a head.
+func (w *workspace) grow() {
+	if w.r > 0 {
+		w.w = copy(w.in, w.in[w.r:w.w])
+		w.r = 0
+		return
+	}
+	w.in = append(w.in, make([]byte, len(w.in))...)
+}
+
+// dismiss ends an idle connection because the server stops.
+func (c *conn) dismiss() {
+	c.s.dismissing.Lock()
+	defer c.s.dismissing.Unlock()
+	if c.idle.Load() {
+		c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
+	}
+}
+
+// busy ends the idling. A dismissal that has just found the connection idle is
+// over then, and its deadline does not hit the request.
+func (c *conn) busy() {
+	c.idle.Store(false)
+	if c.s.stopping.Load() {
+		c.s.dismissing.Lock()
+		c.s.dismissing.Unlock()
+	}
+}
+
+// cut ends the connection whatever it does.
+func (c *conn) cut() {
+	if ctx := c.current.Load(); ctx != nil {
+		ctx.cancel()
+	}
+	c.close()
+}
+
+// close closes the connection at once.
+func (c *conn) close() {
+	if from := c.state.Swap(stateClosed); from != stateClosed {
+		c.s.opt.Place.Leave(scoreboard.ConnState(from))
+		c.seat.Leave()
+	}
+	c.pc.Close()
+	c.s.delist(c)
+}
+
+// remoteAddr is http.Request's RemoteAddr.
+func (c *conn) remoteAddr() string {
+	if c.remote == "" {
+		c.remote = c.pc.RemoteAddr().String()
+	}
+	return c.remote
+}
+
+// answer has the handler answer the request whose head is here, and decides
+// what becomes of the connection.
+func (c *conn) answer() bool {
+	ctx := &requestContext{c: c}
+	c.work.head.SetContext(ctx)
+	r := &c.work.head.Request
+	r.RemoteAddr = c.remoteAddr()
+	b := c.body(r)
+	res := &c.work.res
+	res.begin(c, r, b)
+	c.current.Store(ctx)
+	if c.pc.Hungup() {
+		c.hungup(c.pc.Broken()) // it may have been told before there was a request
+	}
+	c.pc.SetReadDeadline(time.Time{})
+	c.move(scoreboard.Working)
+	fine := c.handle(res, r)
+	c.current.Store(nil)
+	if res.hijacked {
+		ctx.cancel()
+		c.abandon()
+		return false
+	}
+	if fine {
+		fine = res.finish()
+	}
+	ctx.cancel()
+	return c.after(res, b, fine)
+}
+
+// handle calls the handler; false: it panicked.
+func (c *conn) handle(res *response, r *http.Request) (fine bool) {
+	defer func() {
+		if fine {
+			return
+		}
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			c.s.opt.Log.LogAttrs(r.Context(), slog.LevelError, "handler panicked", slog.String("client", r.RemoteAddr),
+				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	if r.RequestURI == "*" {
+		// It asks about the server as a whole (RFC 9110 section 9.3.7), and no
+		// handler has a place for it.
+		return true
+	}
+	c.s.opt.Handler.ServeHTTP(res, r)
+	return true
+}
+
+// after decides what becomes of the connection behind an answer: true is
+// another request.
+func (c *conn) after(res *response, b *body, fine bool) bool {
+	if res.limited {
+		res.SetWriteDeadline(time.Time{})
+	}
+	whole := b == nil || b.finish(fine && !res.close)
+	if fine && !res.close && whole {
+		res.end()
+		return true
+	}
+	e := ending{aborted: !fine, asked: !c.work.head.KeepAlive, unread: !whole}
+	if fine {
+		res.end()
+		c.release()
+	} else {
+		c.abandon()
+	}
+	c.leave(e)
+	return false
+}
+
+// refuse answers a request that is none, and ends the connection.
+func (c *conn) refuse(bad *wire.Error) {
+	c.busy()
+	c.s.opt.Log.Info("bad request", "client", c.remoteAddr(), "status", bad.Status, "reason", bad.Reason)
+	c.work.res.refuse(c, bad, true)
+	c.release()
+	c.leave(ending{unread: true, timeout: bad.Status == http.StatusRequestTimeout})
+}

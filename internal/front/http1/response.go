@@ -1,0 +1,481 @@
+package http1
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/internal/front/wire"
+	"sluice/internal/scoreboard"
+	"sluice/sendfile"
+)
+
+// response is the http.ResponseWriter of a request. It also implements
+// http.Flusher, http.Hijacker, io.ReaderFrom, sendfile.HeaderJoiner, Connection,
+// and what http.ResponseController knows.
+type response struct {
+	c      *conn
+	r      *http.Request
+	body   *body // nil: the request has none
+	header http.Header
+
+	status   int   // 0: not known yet
+	declared int64 // Content-Length; -1: none
+	taken    int64 // bytes of body that the handler has written
+	fields   []byte
+	pend     []byte // of the body, held back
+	out      []byte
+	err      error // of a write to the client
+
+	sniff    bool // there is no Content-Type
+	unsized  bool // the handler wants no Content-Length
+	limited  bool // the handler has set a write deadline
+	overrun  bool // the handler wrote more than its Content-Length
+	bodiless bool // neither body nor framing: 1xx, 204, 304, and answers to HEAD
+	head     bool // the answer to a HEAD
+	framed   bool // it is decided how the body ends
+	chunked  bool
+	untilEnd bool // the body ends with the connection
+	sent     bool // the header has been
+	close    bool // this is the connection's last answer
+	hijacked bool
+	duplex   bool // the handler reads while it writes
+}
+
+// Connection is what a handler may ask a ResponseWriter of this package, behind
+// Unwrap, about its connection.
+type Connection interface {
+	// CanReset reports whether the connection can end in a way that is not the
+	// orderly one.
+	CanReset() bool
+	// Reset makes the close to come a reset.
+	Reset()
+	// State says what the connection does, for the scoreboard.
+	State(scoreboard.ConnState)
+}
+
+// Bounds of what is held back: up to holdBytes of body wait for the end of the
+// answer, which then gets its Content-Length and leaves in one piece; up to
+// joinBytes are copied so that they leave in one piece with what is before them.
+const (
+	holdBytes = 4 << 10
+	joinBytes = 32 << 10
+)
+
+func (w *response) init() { w.header = http.Header{} }
+
+func (w *response) begin(c *conn, r *http.Request, b *body) {
+	*w = response{c: c, r: r, body: b, header: w.header, declared: -1, head: r.Method == http.MethodHead,
+		fields: w.fields[:0], pend: w.pend[:0], out: w.out[:0]}
+	w.close = !c.work.head.KeepAlive
+}
+
+// end forgets the request, and keeps the buffers unless they have grown large.
+func (w *response) end() {
+	clear(w.header)
+	w.c, w.r, w.body = nil, nil, nil
+	if cap(w.out) > 2*joinBytes {
+		w.out = nil
+	}
+	if cap(w.fields) > joinBytes {
+		w.fields = nil
+	}
+}
+
+// Header implements http.ResponseWriter.
+func (w *response) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter. The fields are taken as they are
+// now; a status of 100 to 199 but 101 is sent at once.
+func (w *response) WriteHeader(status int) {
+	switch {
+	case w.hijacked:
+		w.c.s.opt.Log.Warn("WriteHeader on a hijacked connection")
+		return
+	case status < 100 || status > 999:
+		panic(fmt.Sprintf("http1: invalid status %d", status))
+	case w.status != 0:
+		w.c.s.opt.Log.Warn("superfluous WriteHeader", "request", w.r.RequestURI, "status", status)
+		return
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		w.interim(status)
+		return
+	}
+	w.status = status
+	w.bodiless = w.head || status == http.StatusNoContent || status == http.StatusNotModified || status < 200
+	w.takeHeader()
+}
+
+// interim sends an answer before the final one; a client of HTTP/1.0 does not
+// know them (RFC 9110 section 15.2).
+func (w *response) interim(status int) {
+	if !w.r.ProtoAtLeast(1, 1) {
+		return
+	}
+	if status == http.StatusContinue && w.body != nil {
+		w.body.asks.CompareAndSwap(wished, granted)
+	}
+	b := wire.AppendStatusLine(w.out[:0], 1, status)
+	b = wire.AppendHeader(b, w.header)
+	w.out = append(b, "\r\n"...)
+	w.send(w.out, false)
+}
+
+// takeHeader takes the handler's fields, but for those that are the connection's.
+func (w *response) takeHeader() {
+	h := w.header
+	if v, ok := h["Content-Length"]; ok && len(v) == 0 {
+		w.unsized = true
+	} else if ok {
+		if n, err := strconv.ParseInt(first(v), 10, 64); err == nil && n >= 0 && len(v) == 1 {
+			w.declared = n
+		} else {
+			w.c.s.opt.Log.Warn("invalid Content-Length of an answer", "request", w.r.RequestURI, "value", first(v))
+		}
+	}
+	for _, v := range h["Connection"] {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), "close") {
+				w.close = true
+			}
+		}
+	}
+	if w.declared < 0 && !w.bodiless && strings.EqualFold(first(h["Transfer-Encoding"]), "identity") {
+		w.close, w.untilEnd = true, true
+	}
+	_, typed := h["Content-Type"]
+	w.sniff = !typed && first(h["Content-Encoding"]) == "" && (!w.bodiless || w.head)
+	w.fields = wire.AppendStatusLine(w.fields[:0], 1, w.status)
+	w.fields = wire.AppendHeader(w.fields, h, ownFields...)
+	if _, ok := h["Date"]; !ok {
+		w.fields = wire.AppendDate(w.fields, time.Now())
+	}
+}
+
+// ownFields are the fields that the connection writes itself.
+var ownFields = []string{"Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Keep-Alive"}
+
+func first(v []string) string {
+	if len(v) == 0 {
+		return ""
+	}
+	return v[0]
+}
+
+// frame decides how the body ends, and completes the header. whole says that all
+// of the body is here.
+func (w *response) frame(whole bool, body []byte) {
+	if w.framed {
+		return
+	}
+	w.framed = true
+	if w.body != nil {
+		w.body.answered()
+	}
+	if whole && w.declared < 0 && !w.untilEnd && !w.unsized && (!w.bodiless || w.head && w.taken > 0) {
+		w.declared = w.taken
+	}
+	w.detect(body)
+	if w.c.lastRequest() || !w.bodyWillEnd() {
+		w.close = true
+	}
+	switch noLength := w.declared < 0 || w.status == http.StatusNoContent || w.status < 200; {
+	case !noLength:
+		w.fields = wire.AppendLength(w.fields, w.declared)
+	case w.bodiless:
+	case w.untilEnd || !w.r.ProtoAtLeast(1, 1):
+		w.untilEnd, w.close = true, true
+	default:
+		w.chunked = true
+		w.fields = append(w.fields, "Transfer-Encoding: chunked\r\n"...)
+	}
+	switch {
+	case w.status == http.StatusSwitchingProtocols:
+		w.fields = wire.AppendField(w.fields, "Connection", w.header.Get("Connection"))
+	case w.close && (w.r.ProtoAtLeast(1, 1) || w.c.work.head.KeepAlive):
+		w.fields = append(w.fields, "Connection: close\r\n"...)
+	case !w.close && !w.r.ProtoAtLeast(1, 1):
+		w.fields = append(w.fields, "Connection: keep-alive\r\n"...)
+	}
+	w.fields = append(w.fields, "\r\n"...)
+}
+
+// detect adds a Content-Type that fits the beginning of the body.
+func (w *response) detect(body []byte) {
+	if w.sniff && len(body) > 0 {
+		w.sniff = false
+		w.fields = wire.AppendField(w.fields, "Content-Type", http.DetectContentType(body))
+	}
+}
+
+// lastRequest reports whether no other request is taken behind this one.
+func (c *conn) lastRequest() bool {
+	o := &c.s.opt
+	return o.KeepaliveIdle <= 0 || o.KeepaliveRequests > 0 && c.served >= o.KeepaliveRequests || c.s.stopping.Load()
+}
+
+// bodyWillEnd reports whether what is left of the request's body can be thrown
+// away, so that the next request is found.
+func (w *response) bodyWillEnd() bool { return w.body == nil || w.body.short() }
+
+// Write implements http.ResponseWriter.
+func (w *response) Write(p []byte) (int, error) {
+	if w.hijacked {
+		return 0, http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.err != nil {
+		return 0, w.err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if w.bodiless && !w.head {
+		return 0, http.ErrBodyNotAllowed
+	}
+	if w.overrun || w.declared >= 0 && w.taken+int64(len(p)) > w.declared {
+		w.overrun = true
+		return 0, http.ErrContentLength
+	}
+	w.taken += int64(len(p))
+	if w.head {
+		if !w.framed {
+			w.detect(p)
+		}
+		return len(p), nil
+	}
+	if w.taken != w.declared && len(w.pend)+len(p) <= holdBytes {
+		w.pend = append(w.pend, p...)
+		return len(p), nil
+	}
+	if err := w.emit(p, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// WriteString implements io.StringWriter.
+func (w *response) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+
+// emit sends what has been held back and p behind it, with the header if that
+// has not been sent; last is the end of a chunked body.
+func (w *response) emit(p []byte, last bool) error {
+	if w.err != nil {
+		return w.err
+	}
+	body := w.pend
+	if len(body) == 0 {
+		body = p
+	}
+	w.frame(last || w.taken == w.declared, body)
+	b := w.out[:0]
+	if !w.sent {
+		b = append(b, w.fields...)
+		w.sent = true
+	}
+	n := len(w.pend) + len(p)
+	if w.chunked && n > 0 {
+		b = wire.AppendChunkSize(b, int64(n))
+	}
+	b = append(b, w.pend...)
+	w.pend = w.pend[:0]
+	if len(b)+len(p) > joinBytes {
+		w.out = b
+		w.send(b, true)
+		w.send(p, w.chunked)
+		b = b[:0]
+	} else {
+		b = append(b, p...)
+	}
+	if w.chunked && n > 0 {
+		b = append(b, "\r\n"...)
+	}
+	if w.chunked && last {
+		b = append(b, "0\r\n\r\n"...)
+	}
+	w.out = b
+	w.send(b, false)
+	return w.err
+}
+
+// send sends to the client. A client that takes nothing any more has left.
+func (w *response) send(p []byte, more bool) {
+	if w.err != nil || len(p) == 0 {
+		return
+	}
+	if more {
+		_, w.err = w.c.pc.WriteMore(p)
+	} else {
+		_, w.err = w.c.pc.Write(p)
+	}
+	w.failed()
+}
+
+func (w *response) failed() {
+	if w.err == nil {
+		return
+	}
+	w.close = true
+	if ctx := w.c.current.Load(); ctx != nil {
+		ctx.cancel()
+	}
+}
+
+// ReadFrom implements io.ReaderFrom: a file goes out by sendfile(2), its header
+// in the same segment.
+func (w *response) ReadFrom(src io.Reader) (int64, error) {
+	if w.status == 0 && !w.hijacked {
+		w.WriteHeader(http.StatusOK)
+	}
+	file, n, ok := findMovable(src)
+	if !ok || n == 0 || w.hijacked || w.err != nil || w.bodiless || w.declared < 0 || w.sniff || n > w.declared-w.taken {
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	w.frame(false, nil)
+	b := w.out[:0]
+	if !w.sent {
+		b = append(b, w.fields...)
+		w.sent = true
+	}
+	w.out = append(b, w.pend...)
+	w.pend = w.pend[:0]
+	if w.send(w.out, true); w.err != nil {
+		return 0, w.err
+	}
+	raw, err := w.c.pc.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	moved, err := file.move(raw, n)
+	w.taken += moved
+	if l, ok := src.(*io.LimitedReader); ok {
+		l.N -= moved
+	}
+	if err != nil {
+		w.close = true
+	}
+	return moved, err
+}
+
+// JoinsHeader implements sendfile.HeaderJoiner.
+func (w *response) JoinsHeader() bool { return true }
+
+// Flush implements http.Flusher.
+func (w *response) Flush() { w.FlushError() }
+
+// FlushError is Flush for http.ResponseController.
+func (w *response) FlushError() error {
+	if w.hijacked {
+		return http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.sent && len(w.pend) == 0 {
+		return w.err
+	}
+	return w.emit(nil, false)
+}
+
+// finish completes the answer behind the handler; false: it is not complete, and
+// the connection's end has to say so.
+func (w *response) finish() bool {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	short := !w.bodiless && w.declared >= 0 && w.taken < w.declared
+	if !w.sent || len(w.pend) > 0 || w.chunked {
+		w.emit(nil, !short)
+	}
+	if w.err == nil && short {
+		w.c.s.opt.Log.Warn("answer is shorter than its Content-Length", "request", w.r.RequestURI, "sent", w.taken, "declared", w.declared)
+	}
+	w.close = w.close || w.overrun && !w.bodiless // the handler is not to be trusted
+	return w.err == nil && !short
+}
+
+// SetReadDeadline is for http.ResponseController. It ends with the request.
+func (w *response) SetReadDeadline(t time.Time) error { return w.c.pc.SetReadDeadline(t) }
+
+// SetWriteDeadline is for http.ResponseController. It takes the place of the
+// server's SendTimeout up to the end of the request.
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.limited = true
+	if t.IsZero() {
+		w.c.pc.SetSendTimeout(w.c.s.opt.SendTimeout)
+	} else {
+		w.c.pc.SetSendTimeout(0)
+	}
+	return w.c.pc.SetWriteDeadline(t)
+}
+
+// EnableFullDuplex is for http.ResponseController: it is always so.
+func (w *response) EnableFullDuplex() error {
+	w.duplex = true
+	return nil
+}
+
+// Hijack implements http.Hijacker. What has been read of the connection is in
+// the Reader. The request's context still ends when the client leaves, and with
+// the handler.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	if w.status != 0 {
+		if err := w.FlushError(); err != nil {
+			return nil, nil, err
+		}
+	}
+	w.hijacked = true
+	c := w.c
+	if w.body != nil {
+		w.body.leave()
+	}
+	early := append([]byte(nil), c.work.in[c.work.r:c.work.w]...)
+	c.pc.SetDeadline(time.Time{})
+	h := &Hijacked{Conn: c.pc, c: c, early: early}
+	return h, bufio.NewReadWriter(bufio.NewReader(h), bufio.NewWriter(h)), nil
+}
+
+// CanReset implements Connection.
+func (w *response) CanReset() bool { return w.c.l.TCP }
+
+// Reset implements Connection.
+func (w *response) Reset() { w.c.pc.SetLinger(0) }
+
+// State implements Connection.
+func (w *response) State(s scoreboard.ConnState) { w.c.move(s) }
+
+// refuse answers in place of the handler.
+func (w *response) refuse(c *conn, bad *wire.Error, withBody bool) {
+	text := fmt.Sprintf("%d %s\n", bad.Status, http.StatusText(bad.Status))
+	b := wire.AppendStatusLine(w.out[:0], 1, bad.Status)
+	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"...)
+	if bad.Status == http.StatusServiceUnavailable {
+		b = append(b, "Retry-After: "...)
+		b = append(strconv.AppendInt(b, retryAfter, 10), "\r\n"...)
+	}
+	b = append(wire.AppendLength(wire.AppendDate(b, time.Now()), int64(len(text))), "\r\n"...)
+	if withBody {
+		b = append(b, text...)
+	}
+	w.out = b
+	c.pc.Write(w.out)
+}
+
+var _ interface {
+	http.ResponseWriter
+	http.Flusher
+	http.Hijacker
+	io.ReaderFrom
+	sendfile.HeaderJoiner
+	Connection
+} = (*response)(nil)

@@ -1,0 +1,71 @@
+package master
+
+import (
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/internal/assemble"
+	"sluice/internal/config"
+	"sluice/internal/front/accept"
+	"sluice/internal/front/http1"
+	"sluice/internal/scoreboard"
+	"sluice/lockmodes"
+)
+
+// startAccepting makes a worker accept on what its master gave it.
+func (w *worker) startAccepting(c *config.Config, files map[string][]*os.File, place int, board *scoreboard.Place) error {
+	o, err := assemble.AcceptLock(c)
+	if err != nil {
+		return err
+	}
+	var own *os.File
+	for _, f := range files[fileAcceptLock] {
+		own = f
+	}
+	lock, err := lockmodes.Open(o, own, place)
+	if err != nil {
+		return err
+	}
+	var fds []int
+	var listeners []*http1.Listener
+	for i, f := range files[fileListener] {
+		l, err := listenerOf(f)
+		if err != nil {
+			return err
+		}
+		l.ProxyFrom = w.asm.ProxyFrom[i]
+		fds, listeners = append(fds, int(fdOf(f))), append(listeners, l)
+	}
+	w.listening = files[fileListener]
+	w.acceptor, err = accept.New(accept.Options{Mode: o.Mode, Lock: lock, Alone: c.Workers == 1, Listeners: fds, Set: w.set,
+		Take: func(i, fd int, peer netip.AddrPort) { w.front.Take(listeners[i], fd, address(peer)) },
+		Room: w.front.Room, Log: w.log, Place: board})
+	if err != nil {
+		return err
+	}
+	return w.acceptor.Start()
+}
+
+// listenerOf is what the connections of a listening socket have in common.
+func listenerOf(f *os.File) (*http1.Listener, error) {
+	sa, err := unix.Getsockname(int(fdOf(f)))
+	if err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	_, isUnix := sa.(*unix.SockaddrUnix)
+	return &http1.Listener{TCP: !isUnix}, nil
+}
+
+// noAddress is that of the peer of a unix socket.
+var noAddress = &net.UnixAddr{Net: "unix"}
+
+// address is that of a peer in net's form.
+func address(peer netip.AddrPort) net.Addr {
+	if !peer.IsValid() {
+		return noAddress
+	}
+	return net.TCPAddrFromAddrPort(peer)
+}

@@ -1,0 +1,107 @@
+package master
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/internal/config"
+)
+
+// With reuseport every worker has a socket of its own on the same address, each
+// connection comes to one of them, and another server fails to bind.
+func TestMultiply(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", ":0", "[::1]:0"} {
+		t.Run(address, func(t *testing.T) {
+			s, err := listen(config.Listener{Network: "tcp", Address: address, Backlog: 1000})
+			must(t, err)
+			defer s.close()
+			must(t, s.multiply(1000, 3))
+			own := map[int]int{}
+			for place := 1; place <= 3; place++ {
+				fd := int(fdOf(s.of(place)))
+				must(t, unix.SetNonblock(fd, true))
+				own[fd] = 0
+			}
+			if len(own) != 3 {
+				t.Fatalf("%d sockets for 3 workers", len(own))
+			}
+			for range 300 {
+				c, err := net.Dial("tcp", s.addr.String())
+				must(t, err)
+				defer c.Close()
+			}
+			for fd := range own {
+				for {
+					c, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+					if err != nil {
+						break
+					}
+					own[fd]++
+					unix.Close(c)
+				}
+			}
+			sum := 0
+			for _, n := range own {
+				if n == 0 {
+					t.Errorf("one worker gets nothing: %v", own)
+				}
+				sum += n
+			}
+			if sum != 300 {
+				t.Errorf("%d of 300 connections arrived", sum)
+			}
+			another := config.Listener{Network: "tcp", Address: s.addr.String(), Backlog: 1000}
+			if _, err := listen(another); !errors.Is(err, syscall.EADDRINUSE) {
+				t.Errorf("another server: %v", err)
+			}
+		})
+	}
+}
+
+// A unix socket is shared.
+func TestMultiplyUnix(t *testing.T) {
+	s, err := listen(config.Listener{Network: "unix", Address: t.TempDir() + "/s", Backlog: 100, Mode: 0o600})
+	must(t, err)
+	defer s.close()
+	must(t, s.multiply(1000, 3))
+	if s.of(1) != s.of(3) {
+		t.Error("it is another's for each worker")
+	}
+}
+
+// What an accepted connection has it has from its listener.
+func TestPassOn(t *testing.T) {
+	s, err := listen(config.Listener{Network: "tcp", Address: "127.0.0.1:0", Backlog: 1000})
+	must(t, err)
+	defer s.close()
+	must(t, s.multiply(100, 2))
+	s.eachTCP(passOn)
+	c, err := net.Dial("tcp", s.addr.String())
+	must(t, err)
+	defer c.Close()
+	fd := int(fdOf(s.of(1)))
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(fdOf(s.of(2))), Events: unix.POLLIN}}
+	_, err = unix.Poll(poll, 10000)
+	must(t, err)
+	if poll[0].Revents == 0 {
+		fd = int(poll[1].Fd)
+	}
+	got, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+	must(t, err)
+	defer unix.Close(got)
+	for name, want := range map[[2]int]int{
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY}:   1,
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:   1,
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}:  probeAfter,
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}: probeEvery,
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT}:   probes,
+	} {
+		if v, err := unix.GetsockoptInt(got, name[0], name[1]); err != nil || v != want {
+			t.Errorf("option %v: %d, %v, want %d", name, v, err, want)
+		}
+	}
+}

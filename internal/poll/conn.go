@@ -1,0 +1,557 @@
+package poll
+
+import (
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is a connection in a set. It implements net.Conn and syscall.Conn.
+//
+// One goroutine at a time may read and one write; everything else may be done
+// by any. Errors are those of net: os.ErrDeadlineExceeded, net.ErrClosed, io.EOF,
+// and *os.SyscallError. A deadline passes up to about 10 ms late and never early.
+type Conn struct {
+	set   *Set
+	fd    int
+	place place
+
+	users  atomic.Int64 // calls that use the descriptor, and the closed bit
+	hungup atomic.Uint32
+	parked atomic.Bool
+
+	reader, writer waiter
+	onHangup       atomic.Pointer[func(broken bool)]
+	wake           func()        // of a parked connection
+	sendTimeout    time.Duration // 0: the write deadline counts
+
+	looked     atomic.Int64 // tick at which the wheel looks at it; 0: none
+	prev, next *Conn        // in that slot
+	gone       bool         // it shall not be put there again
+
+	local, remote atomic.Pointer[net.Addr]
+}
+
+// closedBit marks users of a connection that is being closed.
+const closedBit = 1 << 40
+
+// How the peer has gone.
+const (
+	closedSide = 1 // it will not send any more (a half close, or the first half of a close)
+	broken     = 2 // it does not take anything any more, or has reset the connection
+)
+
+// waiter is what one direction waits with.
+type waiter struct {
+	ready    atomic.Bool   // the kernel has something to do since the last try
+	waiting  atomic.Bool   // a goroutine waits for c
+	deadline atomic.Int64  // by the set's clock; 0: none
+	c        chan struct{} // made by the first wait
+}
+
+// connEvents are edges: each is told once for what arrives or becomes free.
+const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+
+// Conn takes over a stream socket that does not block. The remote address may be
+// nil: it is then asked for when somebody wants it.
+func (s *Set) Conn(fd int, remote net.Addr) (*Conn, error) {
+	c := &Conn{set: s, fd: fd}
+	if remote != nil {
+		c.remote.Store(&remote)
+	}
+	var err error
+	if c.place, err = s.add(fd, connEvents, c, nil); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return c, nil
+}
+
+// event is called in the set's goroutine.
+func (c *Conn) event(events uint32) {
+	if events&unix.EPOLLOUT != 0 {
+		c.writer.post()
+	}
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		how := uint32(closedSide)
+		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			how |= broken
+		}
+		c.hungup.Or(how)
+		c.reader.post()
+		c.writer.post()
+		if f := c.onHangup.Load(); f != nil {
+			(*f)(how&broken != 0)
+		}
+	} else if events&unix.EPOLLIN != 0 {
+		c.reader.post()
+	}
+	if events&^unix.EPOLLOUT != 0 {
+		c.unpark()
+	}
+}
+
+// unpark wakes a parked connection.
+func (c *Conn) unpark() {
+	if c.parked.Load() && c.parked.CompareAndSwap(true, false) {
+		c.wake()
+	}
+}
+
+// post says that something may be done, and wakes who waits for that.
+func (w *waiter) post() {
+	w.ready.Store(true)
+	w.rouse()
+}
+
+func (w *waiter) rouse() {
+	if w.waiting.Load() {
+		select {
+		case w.c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// expired reports whether the deadline has passed.
+func (w *waiter) expired(now int64) bool {
+	d := w.deadline.Load()
+	return d != 0 && d <= now
+}
+
+// wait waits until something may be done: there is an edge, or the peer has gone
+// in one of these ways.
+func (c *Conn) wait(w *waiter, gone uint32) error {
+	if w.c == nil {
+		w.c = make(chan struct{}, 1)
+	}
+	w.waiting.Store(true)
+	defer w.waiting.Store(false)
+	for {
+		switch {
+		case c.users.Load()&closedBit != 0:
+			return net.ErrClosed
+		case w.expired(c.set.now.Load()):
+			return os.ErrDeadlineExceeded
+		case w.ready.Load() || c.hungup.Load()&gone != 0:
+			return nil
+		}
+		<-w.c
+	}
+}
+
+// waitRead waits for something to read.
+func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
+
+// waitWrite waits for room. A peer that has only closed its side may still take
+// what is sent.
+func (c *Conn) waitWrite() error {
+	if c.sendTimeout <= 0 {
+		return c.wait(&c.writer, broken)
+	}
+	for queued := c.unsent(); ; {
+		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+		err := c.wait(&c.writer, broken)
+		if err != os.ErrDeadlineExceeded {
+			return err
+		}
+		// The kernel says that there is room when a third of the buffer is free,
+		// which a slow peer may take minutes for: what counts is that it takes.
+		left := c.unsent()
+		if left >= queued {
+			return err
+		}
+		queued = left
+	}
+}
+
+// unsent is how many bytes have not been taken by the peer.
+func (c *Conn) unsent() int {
+	n, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// SetSendTimeout bounds how long a Write waits without any progress, in place of
+// a write deadline; 0 is no bound. It costs nothing while there is room.
+func (c *Conn) SetSendTimeout(d time.Duration) { c.sendTimeout = d }
+
+// begin says that the descriptor is in use; false: it is closed.
+func (c *Conn) begin() bool {
+	if c.users.Add(1)&closedBit == 0 {
+		return true
+	}
+	c.end()
+	return false
+}
+
+// end is the end of a use. The last one closes what has been given up.
+func (c *Conn) end() {
+	if c.users.Add(-1) == closedBit {
+		unix.Close(c.fd)
+	}
+}
+
+// Read reads what is there, and waits while nothing is.
+func (c *Conn) Read(p []byte) (int, error) {
+	if !c.begin() {
+		return 0, net.ErrClosed
+	}
+	defer c.end()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	p = p[:min(len(p), inlineBytes)]
+	for {
+		if c.reader.deadline.Load() != 0 || !c.reader.ready.Load() {
+			if err := c.waitRead(); err != nil {
+				return 0, err
+			}
+		}
+		// First the note, then the read: what comes between them is told again.
+		c.reader.ready.Store(false)
+		n, errno := c.read(p)
+		switch {
+		case errno == unix.EAGAIN && c.hungup.Load() != 0:
+			runtime.Gosched() // cannot be: the end can be read
+		case errno == unix.EINTR, errno == unix.EAGAIN:
+		case errno != 0:
+			return 0, os.NewSyscallError("read", errno)
+		case n == 0:
+			c.reader.ready.Store(true)
+			return 0, io.EOF
+		default:
+			if n == len(p) {
+				c.reader.ready.Store(true) // there may be more
+			}
+			return n, nil
+		}
+	}
+}
+
+// inlineBytes is how much is moved in a call of which the scheduler is not told:
+// a few microseconds' worth.
+const inlineBytes = 64 << 10
+
+func (c *Conn) read(p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	return int(n), errno
+}
+
+// Write writes all of p.
+func (c *Conn) Write(p []byte) (int, error) { return c.send(p, unix.MSG_NOSIGNAL) }
+
+// WriteMore writes all of p, which the kernel holds back for what follows at
+// once (MSG_MORE).
+func (c *Conn) WriteMore(p []byte) (int, error) {
+	return c.send(p, unix.MSG_NOSIGNAL|unix.MSG_MORE)
+}
+
+func (c *Conn) send(p []byte, flags uintptr) (total int, err error) {
+	if !c.begin() {
+		return 0, net.ErrClosed
+	}
+	defer c.end()
+	for len(p) > 0 {
+		if c.sendTimeout == 0 && c.writer.expired(c.set.now.Load()) {
+			return total, os.ErrDeadlineExceeded
+		}
+		c.writer.ready.Store(false)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])),
+			uintptr(min(len(p), inlineBytes)), flags, 0, 0)
+		switch errno {
+		case 0:
+			total += int(n)
+			p = p[n:]
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if err := c.waitWrite(); err != nil {
+				return total, err
+			}
+		default:
+			return total, os.NewSyscallError("write", errno)
+		}
+	}
+	return total, nil
+}
+
+// Discard takes what is there and throws it away, in the kernel where that can
+// (MSG_TRUNC). It does not wait. done is the peer's end, or an error. Of a peer
+// that sends faster than this there is still something left to discard: the next
+// Park says so.
+func (c *Conn) Discard() (n int, done bool) {
+	if !c.begin() {
+		return 0, true
+	}
+	defer c.end()
+	for range discards {
+		c.reader.ready.Store(false)
+		k, errno := c.discard()
+		switch {
+		case errno == unix.EINTR:
+		case errno == unix.EAGAIN:
+			return n, false
+		case errno != 0 || k == 0:
+			return n, true
+		default:
+			n += k
+		}
+	}
+	c.reader.ready.Store(true)
+	return n, false
+}
+
+// discards bounds the calls of one Discard.
+const discards = 4
+
+// discardBytes are thrown away in one call.
+const discardBytes = 1 << 20
+
+func (c *Conn) discard() (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), 0, discardBytes, unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+	if errno != unix.EFAULT {
+		return int(n), errno
+	}
+	// Only TCP throws away without a buffer.
+	var buf [4096]byte
+	return c.read(buf[:])
+}
+
+// Queued is how many bytes wait to be read.
+func (c *Conn) Queued() int {
+	if !c.begin() {
+		return 0
+	}
+	defer c.end()
+	n, err := unix.IoctlGetInt(c.fd, unix.SIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Readable reports whether a Read would not wait, as far as is known without
+// asking the kernel.
+func (c *Conn) Readable() bool { return c.reader.ready.Load() || c.hungup.Load() != 0 }
+
+// Hungup reports whether the peer has closed its side or the connection is
+// broken, as far as the set knows.
+func (c *Conn) Hungup() bool { return c.hungup.Load() != 0 }
+
+// Broken reports whether the connection cannot be written to any more, as far as
+// the set knows.
+func (c *Conn) Broken() bool { return c.hungup.Load()&broken != 0 }
+
+// OnHangup has f called when the peer closes its side, and again, broken then,
+// when the connection cannot be written to any more; at once if that is so
+// already. nil ends it, though a call may still be under way. f is called in the
+// set's goroutine and must not block.
+func (c *Conn) OnHangup(f func(broken bool)) {
+	if f == nil {
+		c.onHangup.Store(nil)
+		return
+	}
+	c.onHangup.Store(&f)
+	if h := c.hungup.Load(); h != 0 {
+		f(h&broken != 0)
+	}
+}
+
+// Park gives the connection to the set: wake is called, in the set's goroutine,
+// when a Read would not wait, which includes the peer's end and the passing of
+// the read deadline; also, by chance, for a deadline that was moved just before.
+// It must not block. Park returns false, and wake is not
+// called, if that is so already. The caller must not touch the connection after
+// true, except by Unpark and Close.
+func (c *Conn) Park(wake func()) bool {
+	c.wake = wake
+	c.parked.Store(true)
+	if (c.Readable() || c.reader.expired(c.set.now.Load())) && c.parked.CompareAndSwap(true, false) {
+		return false
+	}
+	return true
+}
+
+// Unpark takes a parked connection back from the set; false: it is awake, or
+// about to be.
+func (c *Conn) Unpark() bool {
+	return c.parked.Load() && c.parked.CompareAndSwap(true, false)
+}
+
+// look is the wheel's: wakes who waits for a deadline that has passed.
+func (c *Conn) look(now int64) {
+	var next int64
+	for _, w := range [...]*waiter{&c.reader, &c.writer} {
+		d := w.deadline.Load()
+		switch {
+		case d == 0:
+		case d > now:
+			if next == 0 || d < next {
+				next = d
+			}
+		default:
+			w.rouse()
+			if w == &c.reader {
+				c.unpark()
+			}
+		}
+	}
+	if next != 0 {
+		c.set.wheel.watch(c, next)
+	}
+}
+
+// SetReadDeadline bounds Reads to come and one that waits; the zero time is no
+// bound.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.reader, t) }
+
+// SetWriteDeadline bounds Writes, as SetReadDeadline does Reads.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writer, t) }
+
+// SetDeadline sets both.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.setDeadline(&c.reader, t)
+	return c.setDeadline(&c.writer, t)
+}
+
+func (c *Conn) setDeadline(w *waiter, t time.Time) error {
+	if c.users.Load()&closedBit != 0 {
+		return net.ErrClosed
+	}
+	d := c.set.since(t)
+	w.deadline.Store(d)
+	if d == 0 {
+		return nil
+	}
+	if d <= c.set.now.Load() {
+		w.rouse()
+		if w == &c.reader {
+			c.unpark()
+		}
+		return nil
+	}
+	c.set.wheel.watch(c, d)
+	return nil
+}
+
+// CloseWrite ends what is sent: the peer reads its end.
+func (c *Conn) CloseWrite() error {
+	if !c.begin() {
+		return net.ErrClosed
+	}
+	defer c.end()
+	return os.NewSyscallError("shutdown", unix.Shutdown(c.fd, unix.SHUT_WR))
+}
+
+// SetLinger is what a close does with what has not been sent (SO_LINGER):
+// seconds below 0 are the system's way, 0 resets the connection.
+func (c *Conn) SetLinger(sec int) error {
+	if !c.begin() {
+		return net.ErrClosed
+	}
+	defer c.end()
+	l := unix.Linger{Onoff: 1, Linger: int32(sec)}
+	if sec < 0 {
+		l = unix.Linger{}
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
+}
+
+// Close closes the connection, once nobody uses it any more.
+func (c *Conn) Close() error {
+	for {
+		n := c.users.Load()
+		if n&closedBit != 0 {
+			return net.ErrClosed
+		}
+		if c.users.CompareAndSwap(n, n+closedBit+1) {
+			break
+		}
+	}
+	defer c.end()
+	c.set.remove(c.place)
+	c.set.wheel.forget(c)
+	c.onHangup.Store(nil)
+	c.reader.rouse()
+	c.writer.rouse()
+	return nil
+}
+
+// Expired reports whether the read deadline has passed.
+func (c *Conn) Expired() bool { return c.reader.expired(c.set.now.Load()) }
+
+// Detach takes the connection out of the set, which has closed it then as far as
+// everybody else is concerned, and returns its descriptor. Nobody may be using
+// the connection.
+func (c *Conn) Detach() (int, error) {
+	for !c.users.CompareAndSwap(0, closedBit+1) { // a use that no end() follows
+		if c.users.Load()&closedBit != 0 {
+			return -1, net.ErrClosed
+		}
+		runtime.Gosched()
+	}
+	unix.EpollCtl(c.set.epfd, unix.EPOLL_CTL_DEL, c.fd, nil)
+	c.set.remove(c.place)
+	c.set.wheel.forget(c)
+	c.onHangup.Store(nil)
+	return c.fd, nil
+}
+
+// LocalAddr is the connection's own address.
+func (c *Conn) LocalAddr() net.Addr { return c.address(&c.local, unix.Getsockname) }
+
+// RemoteAddr is the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.address(&c.remote, unix.Getpeername) }
+
+func (c *Conn) address(known *atomic.Pointer[net.Addr], ask func(int) (unix.Sockaddr, error)) net.Addr {
+	if a := known.Load(); a != nil {
+		return *a
+	}
+	var a net.Addr
+	if c.begin() {
+		if sa, err := ask(c.fd); err == nil {
+			a = Addr(sa)
+		}
+		c.end()
+	}
+	if a == nil {
+		a = &net.UnixAddr{Net: "unix"}
+	}
+	known.Store(&a)
+	return a
+}
+
+// SetLocalAddr sets what LocalAddr returns.
+func (c *Conn) SetLocalAddr(a net.Addr) { c.local.Store(&a) }
+
+// SetRemoteAddr sets what RemoteAddr returns.
+func (c *Conn) SetRemoteAddr(a net.Addr) { c.remote.Store(&a) }
+
+// Addr is a socket address in net's form; nil for one that is neither of TCP nor
+// of a unix socket.
+func Addr(sa unix.Sockaddr) net.Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: net.IP(append([]byte(nil), sa.Addr[:]...)), Port: sa.Port}
+	case *unix.SockaddrInet6:
+		a := &net.TCPAddr{IP: net.IP(append([]byte(nil), sa.Addr[:]...)), Port: sa.Port}
+		if sa.ZoneId != 0 {
+			if i, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
+				a.Zone = i.Name
+			}
+		}
+		return a
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
+	}
+	return nil
+}

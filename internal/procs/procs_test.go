@@ -1,0 +1,56 @@
+package procs
+
+import (
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestGauge(t *testing.T) {
+	for name, c := range map[string]struct {
+		used []float64 // each for ten periods
+		want []int     // behind them
+	}{
+		"idle":                  {[]float64{0, 0.1, 0}, []int{1, 1, 1}},
+		"one is enough":         {[]float64{0.5, 0.8, 0.84}, []int{1, 1, 1}},
+		"one is not":            {[]float64{0.95}, []int{2}},
+		"up to all, no further": {[]float64{0.95, 1.9, 2.9, 3.9}, []int{2, 3, 4, 4}},
+		"down, but not at once": {[]float64{0.95, 0.5, 0.5, 0.5, 0.5}, []int{2, 2, 2, 1, 1}},
+		"in between it stays":   {[]float64{0.95, 1, 1, 1, 1, 1}, []int{2, 2, 2, 2, 2, 2}},
+	} {
+		g := gauge{procs: 1, most: 4}
+		var got []int
+		for _, u := range c.used {
+			for range 10 {
+				g.see(u)
+			}
+			got = append(got, g.procs)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// One that computes gets the CPUs that it had before; at the end all are back.
+func TestAdapt(t *testing.T) {
+	before := runtime.GOMAXPROCS(2)
+	defer runtime.GOMAXPROCS(before)
+	t.Setenv("GOMAXPROCS", "")
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() { Adapt(stop); close(ended) }()
+	wait := func(n int) {
+		for limit := time.Now().Add(20 * time.Second); runtime.GOMAXPROCS(0) != n; time.Sleep(time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatalf("GOMAXPROCS does not become %d", n)
+			}
+		}
+	}
+	wait(1)
+	close(stop)
+	<-ended
+	wait(2)
+	t.Setenv("GOMAXPROCS", "2")
+	Adapt(nil)
+}
