@@ -83,9 +83,9 @@ func (a *asker) ask(ctx context.Context, path string, size int64, last bool) err
 	return err
 }
 
-// together has so many goroutines work through the askers, and counts those
-// that were answered; fault is about one of the others.
-func (b *bench) askAll(ctx context.Context, list []*asker, path string, size int64) (answered int64, fault error) {
+// askAll has each ask once, a few at a time, and counts those that were
+// answered; fault is about one of the others.
+func askAll(ctx context.Context, list []*asker, path string, size int64) (answered int64, fault error) {
 	var (
 		mu   sync.Mutex
 		next int

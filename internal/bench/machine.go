@@ -68,7 +68,7 @@ var fairness = []string{
 
 // trialNotes are how what is no load is measured.
 var trialNotes = []string{
-	"Memory is of master and workers together, without the kernel's own for sockets. `idle`: after a load of 64 clients for a second, then with the connections three seconds after their last answer.",
+	"Memory is of master and workers together, without the kernel's own for sockets. `idle`: after a load of 64 clients for a second, then three seconds after the connections' last answers; they are opened 2000 a second, and ask again all at once.",
 	"`release`: the child computes for 50 ms before it names the file, so that another request waits for it; \"free\" is from its answer to its receipt of that request, \"next\" a request's whole time while a client takes 20 KB/s of the file.",
 	"`calls`: system calls of all threads of master and workers, over 400 requests, without what a forked process calls before it executes the script. strace makes everything slow, and what sleeps or polls meanwhile is counted too: most nanosleep and futex calls are that.",
 	"Allocations are counted by the Go runtime, in a build of the same code over which one file was laid that tells them.",

@@ -48,8 +48,8 @@ type column struct {
 	digits int
 }
 
-// scenarios are in the order in which they run. Those of PHP have no bar to
-// hold and so fewer rounds.
+// scenarios are in the order in which they run. Those without a bar to hold
+// have fewer rounds.
 var scenarios = []scenario{
 	{name: "fastcgi-4", title: "small FastCGI answer, 4 clients, 4 children", kind: kindFastCGI, clients: 4, path: "/app"},
 	{name: "fastcgi-64", title: "small FastCGI answer, 64 clients, 4 children", kind: kindFastCGI, clients: 64, path: "/app"},
@@ -62,8 +62,8 @@ var scenarios = []scenario{
 	{name: "xsendfile-small", title: "file of 4.5 KB by X-Sendfile, 64 clients, 4 children", kind: kindSend, clients: 64, path: "/app", file: smallFile},
 	{name: "xsendfile-200m-1", title: "file of 200 MB by X-Sendfile, 1 client", kind: kindSend, clients: 1, path: "/app", file: bigFile, download: true},
 	{name: "xsendfile-200m-4", title: "file of 200 MB by X-Sendfile, 4 clients", kind: kindSend, clients: 4, path: "/app", file: bigFile, download: true},
-	{name: "connect-file", title: "static file of 4.5 KB, 64 clients, a connection for each request", kind: kindFile, clients: 64, path: "/" + smallFile, connect: true},
-	{name: "connect-fastcgi", title: "small FastCGI answer, 64 clients, a connection for each request, 4 children", kind: kindFastCGI, clients: 64, path: "/app", connect: true},
+	{name: "connect-file", title: "static file of 4.5 KB, 64 clients, a connection for each request", kind: kindFile, clients: 64, path: "/" + smallFile, connect: true, rounds: 3},
+	{name: "connect-fastcgi", title: "small FastCGI answer, 64 clients, a connection for each request, 4 children", kind: kindFastCGI, clients: 64, path: "/app", connect: true, rounds: 3},
 	{name: "release", title: "one child that names a file of 200 MB for slow clients and is done, and other requests beside that",
 		kind: kindSend, path: "/app?" + sendWord, file: bigFile, procs: 1, child: releaseChild, rounds: 3, trial: releaseTrial},
 	{name: "release-close", title: "the same child, which after its header block waits for ever to be hung up on (sluice: `release = \"close\"`)",

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -67,7 +68,7 @@ func TestAskAll(t *testing.T) {
 		list[i] = &asker{addr: in.address(), from: fmt.Sprintf("127.0.0.%d", 2+i%2)}
 	}
 	defer closeAll(list)
-	answered, err := (&bench{}).askAll(t.Context(), list, "/", int64(len(smallAnswer)))
+	answered, err := askAll(t.Context(), list, "/", int64(len(smallAnswer)))
 	open := 0
 	for _, a := range list {
 		if a.conn != nil {
@@ -77,8 +78,22 @@ func TestAskAll(t *testing.T) {
 	if answered != 90 || err == nil || open != 90 || !sources["127.0.0.2"] || !sources["127.0.0.3"] {
 		t.Errorf("%d answered, %d open, %v, sources %v", answered, open, err, sources)
 	}
-	if answered, err = (&bench{}).askAll(t.Context(), list[:1], "/", 1); answered != 0 || err == nil {
+	if again, err := askPaced(t.Context(), list[:9], "/", int64(len(smallAnswer))); again != 9 && err == nil {
+		t.Errorf("paced: %d answered, %v", again, err)
+	}
+	if answered, err = askAll(t.Context(), list[:1], "/", 1); answered != 0 || err == nil {
 		t.Errorf("a wrong length: %d, %v", answered, err)
+	}
+}
+
+// What is started may open as many files as this program.
+func TestDescriptorsAreInherited(t *testing.T) {
+	if err := raiseDescriptors(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("sh", "-c", "ulimit -n").Output()
+	if got := strings.TrimSpace(string(out)); err != nil || got != fmt.Sprint(descriptors()) {
+		t.Errorf("a child may open %s files, this process %d; %v", got, descriptors(), err)
 	}
 }
 
