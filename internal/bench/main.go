@@ -90,7 +90,7 @@ func parseOptions(args []string) (options, error) {
 	f.DurationVar(&o.duration, "duration", 2*time.Second, "of one load, in whole seconds (wrk counts in them)")
 	f.StringVar(&only, "only", "", "scenarios, comma-separated; a prefix names its group: "+strings.Join(append(scenarioNames(), modesName), " "))
 	f.StringVar(&servers, "servers", "", "servers, comma-separated: "+strings.Join(serverNames(), " "))
-	f.StringVar(&o.sluice, "sluice", "", "sluice binary; without it ./cmd/sluice is built")
+	f.StringVar(&o.sluice, "sluice", "", "sluice binary, whose allocations are not counted; without it ./cmd/sluice is built")
 	f.StringVar(&o.markdown, "markdown", "", "write the report as Markdown to this file")
 	f.BoolVar(&o.faults, "faults", false, "what sluice's clients see of faults of its children, in place of the comparison")
 	f.IntVar(&o.kills, "kills", 10000, "with -faults: children killed between two looks at what sluice holds")
