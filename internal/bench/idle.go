@@ -11,7 +11,7 @@ import (
 const idleConnections = 10_000
 
 // parked is how long a server gets to put idle connections away.
-const parked = 3 * time.Second
+const parked = 5 * time.Second
 
 // idleSources are as many source addresses, 127.0.0.2 and on: the ports of one
 // may be in TIME_WAIT after other scenarios.
