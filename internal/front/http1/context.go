@@ -14,12 +14,13 @@ import (
 type requestContext struct {
 	c *conn
 
-	mu    sync.Mutex
-	done  chan struct{}
-	err   error
-	last  uint64     // the number of the last function
-	first numbered   // the one that is most often alone; 0: none
-	more  []numbered // the others, to be called at the end as well
+	mu      sync.Mutex
+	watched bool // somebody has asked for the channel
+	done    chan struct{}
+	err     error
+	last    uint64     // the number of the last function
+	first   numbered   // the one that is most often alone; 0: none
+	more    []numbered // the others, to be called at the end as well
 }
 
 // numbered is a function to be called at the end.
@@ -37,6 +38,7 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 func (x *requestContext) Done() <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.watched = true
 	switch {
 	case x.done != nil:
 	case x.err != nil:
@@ -96,6 +98,13 @@ func (x *requestContext) forget(n uint64) bool {
 		}
 	}
 	return false
+}
+
+// isWatched reports whether somebody has asked for the channel.
+func (x *requestContext) isWatched() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.watched
 }
 
 // cancel ends the context.
