@@ -40,6 +40,7 @@ type conn struct {
 
 	limit  time.Time // by which what is being read must be here; zero: none
 	served int       // requests
+	reset  bool      // its close is to be a reset
 	work   *workspace
 	drain  draining // how it lingers
 }

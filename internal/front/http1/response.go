@@ -121,7 +121,7 @@ func (w *response) interim(status int) {
 		w.body.asks.CompareAndSwap(wished, granted)
 	}
 	b := wire.AppendStatusLine(w.out[:0], 1, status)
-	b = wire.AppendHeader(b, w.header)
+	b = wire.AppendHeader(b, w.header, ownFields...)
 	w.out = append(b, "\r\n"...)
 	w.send(w.out, false)
 }
@@ -449,7 +449,10 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *response) CanReset() bool { return w.c.l.TCP }
 
 // Reset implements Connection.
-func (w *response) Reset() { w.c.pc.SetLinger(0) }
+func (w *response) Reset() {
+	w.c.reset = true
+	w.c.pc.SetLinger(0)
+}
 
 // State implements Connection.
 func (w *response) State(s scoreboard.ConnState) { w.c.move(s) }
