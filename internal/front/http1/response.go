@@ -44,7 +44,6 @@ type response struct {
 	sent     bool // the header has been
 	close    bool // this is the connection's last answer
 	hijacked bool
-	duplex   bool // the handler reads while it writes
 }
 
 // Connection is what a handler may ask a ResponseWriter of this package, behind
@@ -417,10 +416,7 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 }
 
 // EnableFullDuplex is for http.ResponseController: it is always so.
-func (w *response) EnableFullDuplex() error {
-	w.duplex = true
-	return nil
-}
+func (w *response) EnableFullDuplex() error { return nil }
 
 // Hijack implements http.Hijacker. What has been read of the connection is in
 // the Reader. The request's context still ends when the client leaves, and with

@@ -127,7 +127,7 @@ func (s *Server) enlist(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fits := true
-	if s.opt.Refuse && s.room() <= 0 {
+	if s.opt.Refuse && s.opt.Connections > 0 && s.room() <= 0 {
 		fits = s.admission.n < refusedMost
 		s.admission.n++
 		c.why = atLimit
@@ -194,17 +194,19 @@ func (s *Server) delist(c *conn) {
 
 // Shutdown closes idle connections, and lets the requests in progress finish and
 // lingering connections end in their time. Whoever gives connections must have
-// stopped. When ctx ends first, the rest is closed.
+// stopped. When ctx ends first, the rest is closed. It may be called again while
+// it waits, with a context that ends earlier.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopping.Store(true)
-	ended := make(chan struct{})
-	if s.open == 0 {
-		close(ended)
-	} else {
-		s.ended = ended
+	if s.ended == nil && s.open > 0 {
+		s.ended = make(chan struct{})
 	}
+	ended := s.ended
 	s.mu.Unlock()
+	if ended == nil {
+		return nil
+	}
 	for _, c := range s.all() {
 		c.dismiss()
 	}

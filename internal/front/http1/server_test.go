@@ -135,7 +135,8 @@ func TestSendTimeout(t *testing.T) {
 	}
 }
 
-// Shutdown lets a request finish and nobody else in.
+// Shutdown lets a request finish and nobody else in, and all who asked for it are
+// told.
 func TestShutdown(t *testing.T) {
 	working, finish := make(chan struct{}), make(chan struct{})
 	s, addrs, stop := serving(t, http1.Options{KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -153,9 +154,11 @@ func TestShutdown(t *testing.T) {
 		answer <- err
 	}()
 	<-working
-	stopped := make(chan error, 1)
+	stopped := make(chan error)
 	stop()
-	go func() { stopped <- s.Shutdown(context.Background()) }()
+	for range 2 {
+		go func() { stopped <- s.Shutdown(context.Background()) }()
+	}
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		n, err := net.Dial("tcp", addrs[0])
@@ -175,8 +178,15 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("the request in progress: %v", err)
 	}
 	idle.Close()
-	if err := <-stopped; err != nil {
-		t.Errorf("Shutdown: %v", err)
+	for range 2 {
+		select {
+		case err := <-stopped:
+			if err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a Shutdown does not return")
+		}
 	}
 }
 
