@@ -74,6 +74,21 @@ func (s *Set) Conn(fd int, remote net.Addr) (*Conn, error) {
 	return c, nil
 }
 
+// Pipe takes over the read end of a pipe, which does not block. A Write fails, and
+// so does what is about sockets.
+//
+// Where a writer asks for a pipe of packets (O_DIRECT) a Read may wait although
+// there is another packet: for the next one, or the end.
+func (s *Set) Pipe(fd int) (*Conn, error) {
+	c := &Conn{set: s, fd: fd}
+	var err error
+	if c.place, err = s.add(fd, unix.EPOLLIN|unix.EPOLLET, c, nil); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return c, nil
+}
+
 // event is called in the set's goroutine.
 func (c *Conn) event(events uint32) {
 	if events&unix.EPOLLOUT != 0 {
