@@ -46,10 +46,7 @@ func onForkThread(umask int, fork func() (int, error)) (int, error) {
 func forkThread(calls <-chan forkCall) {
 	runtime.LockOSThread() // for good
 	private := unix.Unshare(unix.CLONE_FS) == nil
-	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	if err != nil {
-		err = fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
-	}
+	err := noNewPrivs()
 	current := -1
 	for c := range calls {
 		f := forked{err: err}
@@ -77,4 +74,40 @@ func withSharedUmask(c forkCall) (int, error) {
 	defer sharedUmask.Unlock()
 	defer syscall.Umask(syscall.Umask(c.umask))
 	return c.fork()
+}
+
+// Own makes this process one whose scripts with this umask are started by whatever
+// thread asks for one, which spares the way to another thread and back. The umask
+// becomes the process's, and no_new_privs that of the threads that start scripts.
+// Scripts with another umask start as they do without.
+//
+// What the caller promises is that no thread ends before the process does, since
+// its scripts would be killed by that. Go's threads do not, except by a goroutine
+// that ends while it is locked to one.
+func (s *Scripts) Own(umask int) {
+	syscall.Umask(umask)
+	s.own.Store(int64(umask) + 1)
+}
+
+// owns reports whether any thread may start a script with this umask.
+func (s *Scripts) owns(umask int) bool { return s.own.Load() == int64(umask)+1 }
+
+// onThisThread runs a fork where it is called.
+func onThisThread(fork func() (int, error)) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := noNewPrivs(); err != nil {
+		return 0, err
+	}
+	return fork()
+}
+
+// noNewPrivs sets no_new_privs for this thread and what it forks.
+func noNewPrivs() error {
+	// It cannot block, and the scheduler need not know.
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", errno)
+	}
+	return nil
 }

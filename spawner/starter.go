@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,9 +24,10 @@ type Scripts struct {
 	// there is none.
 	Reaper *Reaper
 
+	own     atomic.Int64 // the umask of scripts that any thread may start, +1; see Own
 	mark    sync.Once
 	mu      sync.Mutex
-	running map[*Child]syscall.Signal // what each is stopped with
+	running map[cgi.Process]syscall.Signal // what each is stopped with
 	stopped bool
 	wg      sync.WaitGroup // one for each that is running or being started
 }
@@ -97,13 +99,15 @@ func (a *appScripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi
 		s.wg.Done()
 		return nil, &os.PathError{Op: "exec", Path: cmd.Path, Err: err}
 	}
+	if s.Reaper == nil {
+		p := &scriptProcess{Child: c, s: s}
+		s.add(p, a.opt.Stop)
+		return p, nil
+	}
 	s.add(c, a.opt.Stop)
 	go func() {
-		defer s.wg.Done()
-		s.wait(c)
-		s.mu.Lock()
-		delete(s.running, c)
-		s.mu.Unlock()
+		<-c.done
+		s.forget(c)
 	}()
 	return c, nil
 }
@@ -118,6 +122,9 @@ func (a *appScripts) launch(cmd cgi.Command, stdin, stdout, stderr *os.File) (*C
 
 // forked makes a Child of what a function forks, on a thread for that.
 func (a *appScripts) forked(do func() (int, error)) (*Child, error) {
+	if a.s.owns(a.opt.Umask) {
+		return a.s.fork(func() (int, error) { return onThisThread(do) })
+	}
 	return a.s.fork(func() (int, error) { return onForkThread(a.opt.Umask, do) })
 }
 
@@ -167,17 +174,12 @@ func (s *Scripts) fork(do func() (int, error)) (*Child, error) {
 	return &Child{pid: pid, done: make(chan struct{})}, nil
 }
 
-// wait returns when the child has been reaped, by whoever does that.
+// wait returns when a child that nobody else knows has been reaped, by whoever
+// does that.
 func (s *Scripts) wait(c *Child) {
 	if s.Reaper != nil {
 		<-c.done
 		return
-	}
-	for {
-		err := unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != unix.EINTR {
-			break
-		}
 	}
 	c.reap()
 }
@@ -192,16 +194,26 @@ func (s *Scripts) begin() bool {
 	return !s.stopped
 }
 
-func (s *Scripts) add(c *Child, stop syscall.Signal) {
+func (s *Scripts) add(p cgi.Process, stop syscall.Signal) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.running == nil {
-		s.running = map[*Child]syscall.Signal{}
+		s.running = map[cgi.Process]syscall.Signal{}
 	}
-	s.running[c] = stop
-	if s.stopped {
-		c.Signal(syscall.SIGKILL)
+	s.running[p] = stop
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped {
+		p.Signal(syscall.SIGKILL)
+		p.Done() // Stop waits for it
 	}
+}
+
+// forget is for one that has been reaped.
+func (s *Scripts) forget(p cgi.Process) {
+	s.mu.Lock()
+	delete(s.running, p)
+	s.mu.Unlock()
+	s.wg.Done()
 }
 
 // Stop ends every script that still runs: its stop signal, the grace, SIGKILL.
@@ -232,17 +244,17 @@ func Await[P cgi.Process](all []P, grace time.Duration, kill func()) {
 }
 
 // signal sends a signal to all, or to each its own for 0.
-func (s *Scripts) signal(sig syscall.Signal) []*Child {
+func (s *Scripts) signal(sig syscall.Signal) []cgi.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
-	var all []*Child
-	for c, stop := range s.running {
+	var all []cgi.Process
+	for p, stop := range s.running {
 		if sig != 0 {
 			stop = sig
 		}
-		c.Signal(stop)
-		all = append(all, c)
+		p.Signal(stop)
+		all = append(all, p)
 	}
 	return all
 }
