@@ -309,6 +309,13 @@ func childOwn() {
 		}
 	}
 	wg.Wait()
+	b, _ := os.ReadFile("/proc/self/status")
+	for l := range strings.Lines(string(b)) {
+		if mask, ok := strings.CutPrefix(l, "SigCgt:"); ok {
+			caught, _ := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			fmt.Println("SIGCHLD caught:", caught>>(syscall.SIGCHLD-1)&1)
+		}
+	}
 	if _, err := s.With(ScriptOptions{Umask: 0o027}).Start(cgi.Command{Path: "/no/such", Dir: "/"}, os.Stdin, os.Stdout, os.Stdout); err != nil {
 		fmt.Println(err)
 	}

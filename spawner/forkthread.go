@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,13 +80,16 @@ func withSharedUmask(c forkCall) (int, error) {
 // Own makes this process one whose scripts with this umask are started by whatever
 // thread asks for one, which spares the way to another thread and back. The umask
 // becomes the process's, and no_new_privs that of the threads that start scripts.
-// Scripts with another umask start as they do without.
+// Scripts with another umask start as they do without. SIGCHLD is left to the
+// kernel from then on, which throws it away: otherwise each end of a script would
+// wake some thread for nothing. So a Reaper has no place in such a process.
 //
 // What the caller promises is that no thread ends before the process does, since
 // its scripts would be killed by that. Go's threads do not, except by a goroutine
 // that ends while it is locked to one.
 func (s *Scripts) Own(umask int) {
 	syscall.Umask(umask)
+	noChildSignals()
 	s.own.Store(int64(umask) + 1)
 }
 
@@ -110,4 +114,13 @@ func noNewPrivs() error {
 		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", errno)
 	}
 	return nil
+}
+
+// noChildSignals gives SIGCHLD its default action, behind the back of Go's runtime,
+// which installs a handler for every signal and knows no way to take one off but
+// to ignore the signal: then the kernel would keep no status (sigaction(2)).
+func noChildSignals() {
+	var action [32]byte // struct sigaction: SIG_DFL, no flags, no mask
+	const maskBytes = 8
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(syscall.SIGCHLD), uintptr(unsafe.Pointer(&action)), 0, maskBytes, 0, 0)
 }
