@@ -308,6 +308,18 @@ func childOwn() {
 			})
 		}
 	}
+	for range 20 { // as where the mask of a thread cannot be its own
+		wg.Go(func() {
+			pid, err := withSharedUmask(forkCall{umask: 0, fork: func() (int, error) {
+				return syscall.ForkExec("/bin/sh", []string{"sh", "-c", "echo shared $(umask)"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+			}})
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+			reap(pid)
+		})
+	}
 	wg.Wait()
 	b, _ := os.ReadFile("/proc/self/status")
 	for l := range strings.Lines(string(b)) {

@@ -66,7 +66,8 @@ func forkThread(calls <-chan forkCall) {
 	}
 }
 
-var sharedUmask sync.Mutex
+// sharedUmask is held by who changes it, and by who wants it as it is.
+var sharedUmask sync.RWMutex
 
 // withSharedUmask is for where unshare(2) is forbidden (the default seccomp
 // profile of Docker): the mask is the whole process's for as long as a fork.
@@ -103,6 +104,8 @@ func onThisThread(fork func() (int, error)) (int, error) {
 	if err := noNewPrivs(); err != nil {
 		return 0, err
 	}
+	sharedUmask.RLock()
+	defer sharedUmask.RUnlock()
 	return fork()
 }
 

@@ -2,16 +2,15 @@ package spawner
 
 import (
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// scriptProcess is a script that this process waits for itself, from when somebody asks
-// for its end: until then nobody does, and a script that has ended stays a zombie.
-// So one whose end is looked for when it is there (Ended) costs no waiting.
+// scriptProcess is a script that this process waits for itself, from when somebody
+// asks for its end: until then nobody does, and a script that has ended stays a
+// zombie. So one whose end is looked for when it is there (Ended) costs no waiting.
 type scriptProcess struct {
 	*Child
 	s     *Scripts
@@ -57,12 +56,10 @@ func (p *scriptProcess) wait() {
 			})
 		}
 	}
+	// This blocks where there is no descriptor, and where another process traces
+	// the script.
 	for !p.Ended() {
-		// It has ended, unless there is no descriptor.
-		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != nil && err != unix.EINTR {
-			runtime.Gosched() // somebody else is about to have its status
-		}
+		unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 	}
 }
 
@@ -76,7 +73,8 @@ func (c *Child) take() bool {
 	}
 	if c.whole {
 		var info unix.Siginfo
-		if unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) != nil || siginfoPID(&info) == 0 {
+		err := unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+		if err == nil && siginfoPID(&info) == 0 {
 			return false
 		}
 		syscall.Kill(-c.pid, syscall.SIGKILL)

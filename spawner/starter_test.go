@@ -101,7 +101,7 @@ func TestScriptOwn(t *testing.T) {
 	for l := range strings.Lines(string(b)) {
 		said[strings.TrimSpace(l)]++
 	}
-	want := map[string]int{"0027 0027 NoNewPrivs: 1": 20, "0077 0077 NoNewPrivs: 1": 20, "SIGCHLD caught: 0": 1, "exec /no/such: no such file or directory": 1}
+	want := map[string]int{"0027 0027 NoNewPrivs: 1": 20, "0077 0077 NoNewPrivs: 1": 20, "shared 0000": 20, "SIGCHLD caught: 0": 1, "exec /no/such: no such file or directory": 1}
 	if !maps.Equal(said, want) {
 		t.Errorf("%v, want %v", said, want)
 	}
