@@ -24,12 +24,13 @@ type Scripts struct {
 	// there is none.
 	Reaper *Reaper
 
-	own     atomic.Int64 // the umask of scripts that any thread may start, +1; see Own
-	mark    sync.Once
-	mu      sync.Mutex
-	running map[cgi.Process]syscall.Signal // what each is stopped with
-	stopped bool
-	wg      sync.WaitGroup // one for each that is running or being started
+	own      atomic.Int64 // the umask of scripts that any thread may start, +1; see Own
+	starting atomic.Int64 // see Starting
+	mark     sync.Once
+	mu       sync.Mutex
+	running  map[cgi.Process]syscall.Signal // what each is stopped with
+	stopped  bool
+	wg       sync.WaitGroup // one for each that is running or being started
 }
 
 // ScriptOptions are what the scripts of one app have in common.
@@ -130,8 +131,9 @@ func (a *appScripts) forked(do func() (int, error)) (*Child, error) {
 
 // fork starts the program and sets its limits. Without them it must not run.
 func (a *appScripts) fork(cmd cgi.Command, files []uintptr) (int, error) {
-	attr := a.attr
+	attr, begun := a.attr, time.Now()
 	pid, err := syscall.ForkExec(cmd.Path, cmd.Args, &syscall.ProcAttr{Dir: cmd.Dir, Env: cmd.Env, Files: files, Sys: &attr})
+	a.s.starting.Add(int64(time.Since(begun)))
 	if err != nil {
 		return 0, err
 	}
@@ -153,6 +155,10 @@ func (a *appScripts) launchShim(cmd cgi.Command, files []uintptr) (*Child, error
 		})
 	}, a.s.wait)
 }
+
+// Starting is the time that starts have taken so far. Each holds one of the
+// GOMAXPROCS threads of this process until the program is being executed.
+func (s *Scripts) Starting() time.Duration { return time.Duration(s.starting.Load()) }
 
 // drop ends a child that nobody knows yet; a Reaper takes its status.
 func (s *Scripts) drop(pid int) {

@@ -179,7 +179,7 @@ func (w *worker) start(s *setup) error {
 		w.apply(e)
 	}
 	go countGoroutines(place)
-	go procs.Adapt(nil)
+	go procs.Adapt(nil, w.scripts.Starting)
 	o := asm.Front
 	o.Freed = func() { w.acceptor.Resume() }
 	w.front = http1.New(o)
