@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
 
 // serving runs a Server on n listeners and returns their addresses.
-func serving(t *testing.T, o http1.Options, n int) (*http1.Server, []string, func()) {
+func serving(t testing.TB, o http1.Options, n int) (*http1.Server, []string, func()) {
 	t.Helper()
 	if o.Handler == nil {
 		o.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })

@@ -63,6 +63,7 @@ func ServeOn(t testing.TB, o http1.Options, n int, kind *http1.Listener) (s *htt
 		accept := func() { acceptAll(s, kind, fd) }
 		accepting = append(accepting, accept)
 		unix.SetNonblock(fd, true)
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // connections inherit it
 		w, err := set.Watch(fd, unix.EPOLLIN|unix.EPOLLET, accept)
 		if err != nil {
 			t.Fatal(err)
