@@ -71,7 +71,7 @@ type tracker struct {
 
 // course is what a tracker knows of its request.
 type course struct {
-	r       *http.Request // nil: there is none
+	r       *http.Request    // nil: there is none
 	conn    http1.Connection // nil where the connection is not ours
 	app     string
 	records *scoreboard.Records

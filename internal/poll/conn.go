@@ -414,6 +414,13 @@ func (c *Conn) look(now int64) {
 // bound.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.reader, t) }
 
+// SetReadTimeout is SetReadDeadline for a time from now, with one look at the
+// clock and less arithmetic.
+func (c *Conn) SetReadTimeout(d time.Duration) error {
+	now := int64(time.Since(c.set.base))
+	return c.setDeadlineAt(&c.reader, now+int64(d))
+}
+
 // SetWriteDeadline bounds Writes, as SetReadDeadline does Reads.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writer, t) }
 
@@ -424,10 +431,14 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) setDeadline(w *waiter, t time.Time) error {
+	return c.setDeadlineAt(w, c.set.since(t))
+}
+
+// setDeadlineAt sets a deadline by the set's clock; 0: none.
+func (c *Conn) setDeadlineAt(w *waiter, d int64) error {
 	if c.users.Load()&closedBit != 0 {
 		return net.ErrClosed
 	}
-	d := c.set.since(t)
 	w.deadline.Store(d)
 	if d == 0 {
 		return nil

@@ -234,9 +234,7 @@ func (c *conn) awaitRequest() error {
 	case c.served == 0: // the limit is that of the header
 	case c.limit.IsZero():
 		c.move(scoreboard.Idle)
-		now := time.Now()
-		c.limit = now.Add(c.s.opt.KeepaliveIdle)
-		c.pc.SetReadDeadline(now.Add(min(parkAfter, c.s.opt.KeepaliveIdle)))
+		c.pc.SetReadTimeout(min(parkAfter, c.s.opt.KeepaliveIdle)) // the limit is set when that is over
 	}
 	c.idle.Store(true)
 	if c.s.stopping.Load() && c.pc.Queued() == 0 {
@@ -248,10 +246,14 @@ func (c *conn) awaitRequest() error {
 // quiet is what is done when nothing came for a while: the connection is
 // parked, until the limit, or closed.
 func (c *conn) quiet() error {
+	now := time.Now()
+	if c.limit.IsZero() && c.served > 0 {
+		c.limit = now.Add(max(0, c.s.opt.KeepaliveIdle-parkAfter))
+	}
 	// First the deadline, then the look at stopping: a dismissal that comes
 	// between them sets another one.
 	c.pc.SetReadDeadline(c.limit)
-	if c.s.stopping.Load() || !time.Now().Before(c.limit) {
+	if c.s.stopping.Load() || !now.Before(c.limit) {
 		if c.pc.Queued() > 0 { // that came just now
 			c.pc.SetReadDeadline(time.Time{})
 			return nil
