@@ -50,11 +50,15 @@ const (
 
 // waiter is what one direction waits with.
 type waiter struct {
-	ready    atomic.Bool   // the kernel has something to do since the last try
-	waiting  atomic.Bool   // a goroutine waits for c
-	deadline atomic.Int64  // by the set's clock; 0: none
-	c        chan struct{} // made by the first wait
+	ready    atomic.Bool  // the kernel has something to do since the last try
+	waiting  atomic.Bool  // a goroutine waits for the bell
+	deadline atomic.Int64 // by the set's clock; 0: none
+	bell     atomic.Pointer[bell]
 }
+
+// bell wakes a goroutine. It is made by the first wait, and an idle connection
+// that is parked has none.
+type bell chan struct{}
 
 // connEvents are edges: each is told once for what arrives or becomes free.
 const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
@@ -112,9 +116,12 @@ func (w *waiter) post() {
 }
 
 func (w *waiter) rouse() {
-	if w.waiting.Load() {
+	if !w.waiting.Load() {
+		return
+	}
+	if b := w.bell.Load(); b != nil {
 		select {
-		case w.c <- struct{}{}:
+		case *b <- struct{}{}:
 		default:
 		}
 	}
@@ -129,8 +136,11 @@ func (w *waiter) expired(now int64) bool {
 // wait waits until something may be done: there is an edge, or the peer has gone
 // in one of these ways.
 func (c *Conn) wait(w *waiter, gone uint32) error {
-	if w.c == nil {
-		w.c = make(chan struct{}, 1)
+	b := w.bell.Load()
+	if b == nil {
+		b = new(bell)
+		*b = make(bell, 1)
+		w.bell.Store(b)
 	}
 	w.waiting.Store(true)
 	defer w.waiting.Store(false)
@@ -143,7 +153,7 @@ func (c *Conn) wait(w *waiter, gone uint32) error {
 		case w.ready.Load() || c.hungup.Load()&gone != 0:
 			return nil
 		}
-		<-w.c
+		<-*b
 	}
 }
 
@@ -373,6 +383,7 @@ func (c *Conn) OnHangup(f func(broken bool)) {
 // called, if that is so already. The caller must not touch the connection after
 // true, except by Unpark and Close.
 func (c *Conn) Park(wake func()) bool {
+	c.reader.bell.Store(nil)
 	c.wake = wake
 	c.parked.Store(true)
 	if (c.Readable() || c.reader.expired(c.set.now.Load())) && c.parked.CompareAndSwap(true, false) {

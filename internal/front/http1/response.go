@@ -441,6 +441,9 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	early := append([]byte(nil), c.work.in[c.work.r:c.work.w]...)
 	c.pc.SetDeadline(time.Time{})
+	if c.client.IsValid() {
+		c.pc.SetRemoteAddr(net.TCPAddrFromAddrPort(c.client))
+	}
 	h := &Hijacked{Conn: c.pc, c: c, early: early}
 	return h, bufio.NewReadWriter(bufio.NewReader(h), bufio.NewWriter(h)), nil
 }
