@@ -463,36 +463,3 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
-
-// Who uses a connection that has been closed does not hit whoever has its
-// descriptor now.
-func TestUseAfterClose(t *testing.T) {
-	c, _ := pair(t, newSet(t), "tcp")
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	other, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if other != c.fd {
-		if err := unix.Dup3(other, c.fd, unix.O_CLOEXEC); err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(c.fd)
-	}
-	defer unix.Close(other)
-	var b [1]byte
-	c.Read(b[:])
-	c.Write(b[:])
-	c.Queued()
-	c.Discard()
-	c.CloseWrite()
-	c.Close()
-	if raw, err := c.SyscallConn(); err == nil {
-		raw.Control(func(uintptr) { t.Error("the descriptor is handed out") })
-	}
-	if _, err := unix.FcntlInt(uintptr(c.fd), unix.F_GETFD, 0); err != nil {
-		t.Errorf("the descriptor of somebody else has been closed: %v", err)
-	}
-}
