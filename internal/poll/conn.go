@@ -272,6 +272,15 @@ func (c *Conn) WriteMore(p []byte) (int, error) {
 	return c.send(p, unix.MSG_NOSIGNAL|unix.MSG_MORE)
 }
 
+// Push has what WriteMore has left behind leave now.
+func (c *Conn) Push() error {
+	if !c.begin() {
+		return net.ErrClosed
+	}
+	defer c.end()
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+}
+
 func (c *Conn) send(p []byte, flags uintptr) (total int, err error) {
 	if !c.begin() {
 		return 0, net.ErrClosed
