@@ -378,11 +378,12 @@ func (s *Site) openHere(r *Route, root, name string, q query) (Target, bool) {
 	if !q.open || r != nil && r.Authorizer != nil {
 		return Target{}, false
 	}
-	f := sendfile.OpenLinkless(root + name)
+	full := root + name
+	f := sendfile.OpenLinkless(full)
 	if f == nil {
 		return Target{}, false
 	}
-	if s.sources.name(r, root, filepath.Clean(root+name)) {
+	if !s.sources.none() && s.sources.name(r, root, filepath.Clean(full)) {
 		f.Close()
 		return refuse(http.StatusForbidden, "the source of a script is not sent"), true
 	}

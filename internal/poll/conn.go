@@ -50,11 +50,15 @@ const (
 
 // waiter is what one direction waits with.
 type waiter struct {
-	ready    atomic.Bool   // the kernel has something to do since the last try
-	waiting  atomic.Bool   // a goroutine waits for c
-	deadline atomic.Int64  // by the set's clock; 0: none
-	c        chan struct{} // made by the first wait
+	ready    atomic.Bool  // the kernel has something to do since the last try
+	waiting  atomic.Bool  // a goroutine waits for the bell
+	deadline atomic.Int64 // by the set's clock; 0: none
+	bell     atomic.Pointer[bell]
 }
+
+// bell wakes a goroutine. It is made by the first wait, and an idle connection
+// that is parked has none.
+type bell chan struct{}
 
 // connEvents are edges: each is told once for what arrives or becomes free.
 const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
@@ -127,9 +131,12 @@ func (w *waiter) post() {
 }
 
 func (w *waiter) rouse() {
-	if w.waiting.Load() {
+	if !w.waiting.Load() {
+		return
+	}
+	if b := w.bell.Load(); b != nil {
 		select {
-		case w.c <- struct{}{}:
+		case *b <- struct{}{}:
 		default:
 		}
 	}
@@ -144,8 +151,11 @@ func (w *waiter) expired(now int64) bool {
 // wait waits until something may be done: there is an edge, or the peer has gone
 // in one of these ways.
 func (c *Conn) wait(w *waiter, gone uint32) error {
-	if w.c == nil {
-		w.c = make(chan struct{}, 1)
+	b := w.bell.Load()
+	if b == nil {
+		b = new(bell)
+		*b = make(bell, 1)
+		w.bell.Store(b)
 	}
 	w.waiting.Store(true)
 	defer w.waiting.Store(false)
@@ -158,7 +168,7 @@ func (c *Conn) wait(w *waiter, gone uint32) error {
 		case w.ready.Load() || c.hungup.Load()&gone != 0:
 			return nil
 		}
-		<-w.c
+		<-*b
 	}
 }
 
@@ -275,6 +285,15 @@ func (c *Conn) Write(p []byte) (int, error) { return c.send(p, unix.MSG_NOSIGNAL
 // once (MSG_MORE).
 func (c *Conn) WriteMore(p []byte) (int, error) {
 	return c.send(p, unix.MSG_NOSIGNAL|unix.MSG_MORE)
+}
+
+// Push has what WriteMore has left behind leave now.
+func (c *Conn) Push() error {
+	if !c.begin() {
+		return net.ErrClosed
+	}
+	defer c.end()
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
 func (c *Conn) send(p []byte, flags uintptr) (total int, err error) {
@@ -394,6 +413,7 @@ func (c *Conn) OnHangup(f func(broken bool)) {
 // called, if that is so already. The caller must not touch the connection after
 // true, except by Unpark and Close.
 func (c *Conn) Park(wake func()) bool {
+	c.reader.bell.Store(nil)
 	c.wake = wake
 	c.parked.Store(true)
 	if (c.Readable() || c.reader.expired(c.set.now.Load())) && c.parked.CompareAndSwap(true, false) {
@@ -435,6 +455,13 @@ func (c *Conn) look(now int64) {
 // bound.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.reader, t) }
 
+// SetReadTimeout is SetReadDeadline for a time from now, with one look at the
+// clock and less arithmetic.
+func (c *Conn) SetReadTimeout(d time.Duration) error {
+	now := int64(time.Since(c.set.base))
+	return c.setDeadlineAt(&c.reader, now+int64(d))
+}
+
 // SetWriteDeadline bounds Writes, as SetReadDeadline does Reads.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writer, t) }
 
@@ -445,10 +472,14 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) setDeadline(w *waiter, t time.Time) error {
+	return c.setDeadlineAt(w, c.set.since(t))
+}
+
+// setDeadlineAt sets a deadline by the set's clock; 0: none.
+func (c *Conn) setDeadlineAt(w *waiter, d int64) error {
 	if c.users.Load()&closedBit != 0 {
 		return net.ErrClosed
 	}
-	d := c.set.since(t)
 	w.deadline.Store(d)
 	if d == 0 {
 		return nil

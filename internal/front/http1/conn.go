@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -22,7 +23,8 @@ type conn struct {
 	s      *Server
 	l      *Listener
 	pc     *poll.Conn
-	remote string // RemoteAddr, once it is needed
+	client netip.AddrPort // the other end of the socket; invalid: pc knows
+	remote string         // RemoteAddr, while it is needed
 
 	state atomic.Uint32 // a scoreboard.ConnState, or stateClosed
 	// idle: between two requests, or before the first, and nothing of the next one
@@ -104,7 +106,7 @@ func (c *conn) woken() {
 		c.close()
 		return
 	}
-	go c.serve()
+	c.s.serve(c)
 }
 
 // serve serves the connection until it is parked or gone.
@@ -195,6 +197,9 @@ func (c *conn) readMore() error {
 		if err := c.awaitRequest(); err != nil {
 			return err
 		}
+		if c.served > 0 && !c.pc.Readable() && c.s.crew.many() {
+			return c.quiet()
+		}
 	} else if c.idle.Load() || c.limit.IsZero() {
 		c.begun()
 	}
@@ -209,6 +214,9 @@ func (c *conn) readMore() error {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	case w.r == w.w:
+		if c.limit.IsZero() {
+			c.limit = time.Now().Add(max(0, c.s.opt.KeepaliveIdle-parkAfter))
+		}
 		return c.quiet()
 	}
 	return &wire.Error{Status: http.StatusRequestTimeout, Reason: "the header is not complete in time"}
@@ -234,9 +242,7 @@ func (c *conn) awaitRequest() error {
 	case c.served == 0: // the limit is that of the header
 	case c.limit.IsZero():
 		c.move(scoreboard.Idle)
-		now := time.Now()
-		c.limit = now.Add(c.s.opt.KeepaliveIdle)
-		c.pc.SetReadDeadline(now.Add(min(parkAfter, c.s.opt.KeepaliveIdle)))
+		c.pc.SetReadTimeout(min(parkAfter, c.s.opt.KeepaliveIdle)) // the limit is set when that is over
 	}
 	c.idle.Store(true)
 	if c.s.stopping.Load() && c.pc.Queued() == 0 {
@@ -248,10 +254,14 @@ func (c *conn) awaitRequest() error {
 // quiet is what is done when nothing came for a while: the connection is
 // parked, until the limit, or closed.
 func (c *conn) quiet() error {
+	now := time.Now()
+	if c.limit.IsZero() {
+		c.limit = now.Add(c.s.opt.KeepaliveIdle)
+	}
 	// First the deadline, then the look at stopping: a dismissal that comes
 	// between them sets another one.
 	c.pc.SetReadDeadline(c.limit)
-	if c.s.stopping.Load() || !time.Now().Before(c.limit) {
+	if c.s.stopping.Load() || !now.Before(c.limit) {
 		if c.pc.Queued() > 0 { // that came just now
 			c.pc.SetReadDeadline(time.Time{})
 			return nil
@@ -259,6 +269,7 @@ func (c *conn) quiet() error {
 		return errOver
 	}
 	c.release()
+	c.remote = ""
 	if !c.pc.Park(c.woken) {
 		c.work = workspaces.Get().(*workspace)
 		c.work.head.Reset()
@@ -317,7 +328,11 @@ func (c *conn) close() {
 // remoteAddr is http.Request's RemoteAddr.
 func (c *conn) remoteAddr() string {
 	if c.remote == "" {
-		c.remote = c.pc.RemoteAddr().String()
+		if c.client.IsValid() {
+			c.remote = c.client.String()
+		} else {
+			c.remote = c.pc.RemoteAddr().String()
+		}
 	}
 	return c.remote
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ type Server struct {
 	open   int
 	ended  chan struct{} // closed when the last has gone after Shutdown; made by it
 	linger lingering
+	crew   crew
 
 	admission admission
 }
@@ -92,9 +94,10 @@ func (s *Server) Room() int {
 func (s *Server) room() int { return s.opt.Connections - (s.open - s.admission.n) }
 
 // Take takes over a connected stream socket that does not block. It may be
-// called in the set's goroutine. remote may be nil.
-func (s *Server) Take(l *Listener, fd int, remote net.Addr) {
-	pc, err := s.opt.Set.Conn(fd, remote)
+// called in the set's goroutine. client is its other end; the zero AddrPort where
+// that is no TCP address.
+func (s *Server) Take(l *Listener, fd int, client netip.AddrPort) {
+	pc, err := s.opt.Set.Conn(fd, nil)
 	if err != nil {
 		s.opt.Log.Error("connection is not taken", "err", err)
 		return
@@ -103,23 +106,29 @@ func (s *Server) Take(l *Listener, fd int, remote net.Addr) {
 	if l.Addr != nil {
 		pc.SetLocalAddr(l.Addr)
 	}
-	c := &conn{s: s, l: l, pc: pc}
+	if !client.IsValid() {
+		pc.SetRemoteAddr(noAddress)
+	}
+	c := &conn{s: s, l: l, pc: pc, client: client}
 	c.state.Store(uint32(scoreboard.Reading))
 	s.opt.Place.Enter(scoreboard.Reading)
 	if s.opt.HeaderTimeout > 0 {
 		c.limit = time.Now().Add(s.opt.HeaderTimeout)
 		pc.SetReadDeadline(c.limit)
 	}
-	if !s.enlist(c) || !c.admit(remote) {
+	if !s.enlist(c) || !c.admit() {
 		c.close()
 		return
 	}
 	pc.OnHangup(c.hungup)
 	c.idle.Store(true)
 	if !pc.Park(c.woken) {
-		go c.serve()
+		s.serve(c)
 	}
 }
+
+// noAddress is that of the peer of a unix socket.
+var noAddress = &net.UnixAddr{Net: "unix"}
 
 // enlist puts a connection on the list; false: the server stops, or does not even
 // refuse any more.
@@ -196,6 +205,7 @@ func (s *Server) delist(c *conn) {
 // lingering connections end in their time. Whoever gives connections must have
 // stopped. When ctx ends first, the rest is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.crew.end()
 	s.mu.Lock()
 	s.stopping.Store(true)
 	ended := make(chan struct{})
