@@ -222,6 +222,9 @@ func TestResolve(t *testing.T) {
 		{"/x.key", "404"},
 		{"/robots.txt", "file $/www/robots.txt"},
 		{"/robots.txt/x", "404"},
+		{"http://x/page.php", "php runs $/www/page.php as /page.php"},
+		{"http://x", "file $/www/index.html"},
+		{"http://x?q", "file $/www/index.html"},
 		{"/none", "404"},
 	} {
 		if got := resolveText(site, tc.target, false, dir); got != tc.want {

@@ -363,13 +363,18 @@ func (c *conn) handle(res *response, r *http.Request) (fine bool) {
 				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	if r.RequestURI == "*" {
-		// It asks about the server as a whole (RFC 9110 section 9.3.7), and no
-		// handler has a place for it.
-		return true
+	if asksServer(r) {
+		return true // no handler has a place for it
 	}
 	c.s.opt.Handler.ServeHTTP(res, r)
 	return true
+}
+
+// asksServer reports whether the question is about the server as a whole
+// (RFC 9110 section 9.3.7). A client of a proxy asks so by an absolute target
+// without path and query (RFC 9112 section 3.2.4).
+func asksServer(r *http.Request) bool {
+	return r.RequestURI == "*" || r.Method == http.MethodOptions && r.URL.Path == "" && r.URL.RawQuery == "" && !r.URL.ForceQuery
 }
 
 // after decides what becomes of the connection behind an answer: true is
