@@ -30,6 +30,10 @@ test: check
 	@.ci/install $(TEST_PACKAGES)
 	$(GO) test -race -p 1 -timeout 20m ./...
 
+# sluice beside its peers: docs/bench.md. About a quarter of an hour on an idle
+# machine; BENCH_ARGS are more flags, of which the last counts:
+#	make bench BENCH_ARGS="-only fastcgi,idle -servers sluice,nginx -rounds 9 -markdown /tmp/b.md"
+# `go run ./internal/bench -h` names the scenarios and the servers.
 bench:
 	@.ci/install $(BENCH_PACKAGES)
 	$(GO) run ./internal/bench -markdown docs/bench.md $(BENCH_ARGS)

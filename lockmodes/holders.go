@@ -78,7 +78,7 @@ func (h *holders) spin() bool {
 		}
 	}
 	for range h.yields {
-		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // may take a while: the scheduler is told
 		if h.take() {
 			return true
 		}

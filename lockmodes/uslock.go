@@ -5,7 +5,7 @@ package lockmodes
 // who spun on would burn a processor for nothing.
 const (
 	usSpins  = 200 // about as long as two system calls
-	usYields = 4
+	usYields = 2
 )
 
 // openUSLock is a spin lock in user space.

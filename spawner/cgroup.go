@@ -139,9 +139,19 @@ func (a *Cgroup) remove() {
 	left, _ := filepath.Glob(filepath.Join(a.dir, "*", "cgroup.procs"))
 	for _, procs := range left {
 		killCgroup(filepath.Dir(procs))
-		os.Remove(filepath.Dir(procs))
+		removeCgroup(filepath.Dir(procs))
 	}
-	os.Remove(a.dir)
+	removeCgroup(a.dir)
+}
+
+// removeCgroup removes a group, which the kernel refuses for a moment after the
+// last of its processes has gone.
+func removeCgroup(dir string) {
+	for limit := time.Now().Add(cgroupDeath); os.Remove(dir) != nil && time.Now().Before(limit); time.Sleep(time.Millisecond) {
+		if _, err := os.Lstat(dir); err != nil {
+			return
+		}
+	}
 }
 
 // cgroupDeath bounds the time that killed processes take to be gone.

@@ -1,10 +1,10 @@
 package spawner
 
 import (
-	"container/list"
 	"context"
 	"math/bits"
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -25,15 +25,82 @@ const (
 
 // queue is the requests that wait in this process.
 type queue struct {
-	list    list.List // of *waiter
-	looking bool      // a timer runs that looks by itself
+	list    list
+	looking bool        // a timer runs that looks by itself
+	expiry  *time.Timer // runs at the latest when the first has waited too long; nil: none has been needed
+	running bool        // expiry does
+	spare   sync.Pool   // of *waiter
 }
 
+// list is who waits, in order.
+type list struct {
+	first, last *waiter
+	n           int
+}
+
+// waiter is a request that waits. It is used again for another.
 type waiter struct {
-	want    Want
-	ticket  uint64
-	granted chan Claim // buffered; closed without a claim: no child
-	place   *list.Element
+	ctx    context.Context
+	want   Want
+	ticket uint64
+	until  time.Duration // by Now
+	result chan result   // of one: whoever takes it out of the list puts it there
+	leave  func()        // when its context ends; made once
+
+	prev, next *waiter
+	listed     bool
+}
+
+// result is a claim, or why there is none.
+type result struct {
+	claim Claim
+	err   error
+}
+
+// waiter is a new one, or one that has served.
+func (l *ledger) waiter(ctx context.Context, want Want) *waiter {
+	w, _ := l.queue.spare.Get().(*waiter)
+	if w == nil {
+		w = &waiter{result: make(chan result, 1)}
+		w.leave = func() { l.abandoned(w) }
+	}
+	w.ctx, w.want, w.ticket = ctx, want, 0
+	return w
+}
+
+// free takes it back, when nobody else has it.
+func (l *ledger) free(w *waiter) {
+	w.ctx = nil
+	l.queue.spare.Put(w)
+}
+
+// Len is how many wait.
+func (q *list) Len() int { return q.n }
+
+func (q *list) push(w *waiter) {
+	w.listed, w.prev, w.next = true, q.last, nil
+	if q.last != nil {
+		q.last.next = w
+	} else {
+		q.first = w
+	}
+	q.last = w
+	q.n++
+}
+
+func (q *list) drop(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		q.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		q.last = w.prev
+	}
+	w.listed, w.prev, w.next = false, nil, nil
+	q.n--
 }
 
 // waitingPlaces yields the places at which requests may wait.
@@ -94,34 +161,38 @@ func (l *ledger) publish() {
 	}
 	word.Or(bit)
 	l.mine.count.Store(uint64(n))
-	l.mine.ticket.Store(l.queue.list.Front().Value.(*waiter).ticket)
+	l.mine.ticket.Store(l.queue.list.first.ticket)
 }
 
 // wait puts a request into the queue and waits for its turn.
 func (l *ledger) wait(ctx context.Context, want Want) (Claim, error) {
-	w := &waiter{want: want, granted: make(chan Claim, 1)}
+	w := l.waiter(ctx, want)
 	l.mu.Lock()
 	if err := l.admit(); err != nil {
 		l.mine.refused.Add(1)
 		l.serve() // what a vain attempt held for a moment
 		l.unlock()
+		l.free(w)
 		return Claim{}, err
 	}
 	for w.ticket == 0 {
 		w.ticket = l.head.tickets.Add(1)
 	}
 	at(stepTicket)
-	w.place = l.queue.list.PushBack(w)
-	l.mine.beat.Store(uint64(Now()))
+	now := Now()
+	w.until = now + l.opt.QueueTimeout
+	l.queue.list.push(w)
+	l.mine.beat.Store(uint64(now))
 	l.publish()
 	at(stepWaiting)
 	l.serve()
 	if l.queue.list.Len() > 0 {
+		l.expectExpiry(now)
 		l.keepLooking()
 		l.tell = l.tell || l.anyDormant()
 	}
 	l.unlock()
-	return l.await(ctx, w)
+	return l.await(w)
 }
 
 // admit says whether a request may wait, and counts it. The count comes before
@@ -165,57 +236,85 @@ func (l *ledger) hope() bool {
 	return dormant && !backoff
 }
 
-// await waits until the request has a claim or has to leave the queue.
-func (l *ledger) await(ctx context.Context, w *waiter) (Claim, error) {
-	var timeout <-chan time.Time
-	if l.opt.QueueTimeout > 0 {
-		t := time.NewTimer(l.opt.QueueTimeout)
-		defer t.Stop()
-		timeout = t.C
-	}
-	var err error
+// await waits until the request has a claim or has had to leave the queue. A grant
+// for a client that is gone is left to the next.
+func (l *ledger) await(w *waiter) (Claim, error) {
+	var r result
+	ctx, late := w.ctx, false
 	select {
-	case c, ok := <-w.granted:
-		if !ok {
-			return Claim{}, ErrNoChild
-		}
-		return c, nil
-	case <-timeout:
-		err = ErrQueueTimeout
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	case r = <-w.result:
+	default:
+		stop := whenDone(ctx, w.leave)
+		r = <-w.result
+		late = !stop()
 	}
-	return l.leave(w, err)
+	if !late { // else it is about to be looked for in the list
+		l.free(w)
+	}
+	if r.err == nil && ctx.Err() != nil {
+		l.mu.Lock()
+		l.revoke(r.claim)
+		l.serve()
+		l.unlock()
+		return Claim{}, context.Cause(ctx)
+	}
+	return r.claim, r.err
 }
 
-// leave takes a request out of the queue. A grant may have come at the same
-// moment: a client that is gone leaves it to the next.
-func (l *ledger) leave(w *waiter, err error) (Claim, error) {
+// whenDone calls f in a goroutine of its own when ctx ends; stop prevents that,
+// and reports whether it did.
+func whenDone(ctx context.Context, f func()) (stop func() bool) {
+	if c, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return c.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
+}
+
+// abandoned takes a request whose client has left out of the queue.
+func (l *ledger) abandoned(w *waiter) {
 	l.mu.Lock()
 	defer l.unlock()
-	defer l.serve()
-	select {
-	case c, ok := <-w.granted:
-		switch {
-		case !ok:
-			return Claim{}, ErrNoChild
-		case err == ErrQueueTimeout:
-			return c, nil
-		}
-		l.revoke(c)
-		return Claim{}, err
-	default:
+	if !w.listed {
+		return
 	}
 	l.remove(w)
-	if err == ErrQueueTimeout {
-		l.mine.refused.Add(1)
+	w.result <- result{err: context.Cause(w.ctx)}
+	l.serve()
+}
+
+// expectExpiry sees to it that who has waited too long is told. One timer does for
+// all, since the first in the list is the first to be told.
+func (l *ledger) expectExpiry(now time.Duration) {
+	q := &l.queue
+	if l.opt.QueueTimeout <= 0 || q.running || q.list.first == nil {
+		return
 	}
-	return Claim{}, err
+	q.running = true
+	left := q.list.first.until - now
+	if q.expiry == nil {
+		q.expiry = time.AfterFunc(left, l.expire)
+	} else {
+		q.expiry.Reset(left)
+	}
+}
+
+func (l *ledger) expire() {
+	l.mu.Lock()
+	defer l.unlock()
+	l.queue.running = false
+	now := Now()
+	for w := l.queue.list.first; w != nil && w.until <= now; w = l.queue.list.first {
+		l.remove(w)
+		l.mine.refused.Add(1)
+		w.result <- result{err: ErrQueueTimeout}
+	}
+	l.serve()
+	l.expectExpiry(now)
 }
 
 func (l *ledger) remove(w *waiter) {
 	at(stepLeave)
-	l.queue.list.Remove(w.place)
+	l.queue.list.drop(w)
 	l.publish()
 	at(stepLeft)
 }
@@ -225,13 +324,13 @@ func (l *ledger) remove(w *waiter) {
 // for, it tells all who wait here. The caller has mu.
 func (l *ledger) serve() {
 	for l.queue.list.Len() > 0 {
-		w := l.queue.list.Front().Value.(*waiter)
+		w := l.queue.list.first
 		if place, _ := l.first(); place == l.place {
 			c, tell, ok := l.take(w.want)
 			l.tell = l.tell || tell
 			if ok {
 				l.remove(w)
-				w.granted <- c
+				w.result <- result{claim: c}
 				continue
 			}
 		}
@@ -240,7 +339,7 @@ func (l *ledger) serve() {
 		}
 		l.remove(w)
 		l.mine.refused.Add(1)
-		close(w.granted)
+		w.result <- result{err: ErrNoChild}
 	}
 	if l.alone {
 		return

@@ -218,7 +218,7 @@ func (s *site) killEach(t *testing.T, mode string) {
 			}
 			took := time.Since(begin)
 			t.Logf("4 requests after the kill: %v", took)
-			if took > 5*time.Second {
+			if took > 3*time.Second {
 				t.Errorf("4 requests after the kill take %v", took)
 			}
 			if !waitFor(20*time.Second, func() bool {

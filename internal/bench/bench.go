@@ -6,13 +6,12 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 )
 
 // bench is one run: its folder, its files, and what it may start.
@@ -23,6 +22,7 @@ type bench struct {
 	files    string // root of X-Sendfile
 	self     string // this program, for its hidden roles
 	sluice   string // the binary to measure; "" without one
+	counting string // the same that tells its allocations; "" without one
 	user     string // account that servers started by root drop to; "" otherwise
 	compiler string // what the CGI program was built with
 	procs    *processes
@@ -32,6 +32,9 @@ type bench struct {
 
 func newBench(ctx context.Context, o options) (b *bench, err error) {
 	b = &bench{options: o, sluice: o.sluice}
+	if err := raiseDescriptors(); err != nil {
+		return nil, fmt.Errorf("limit of descriptors: %w", err)
+	}
 	if _, err := lookPath("wrk"); err != nil {
 		return nil, err
 	}
@@ -78,6 +81,11 @@ func (b *bench) findSluice(ctx context.Context) error {
 			b.faults = append(b.faults, "sluice: left out: "+err.Error())
 		}
 		b.sluice = path
+		if err == nil && slices.ContainsFunc(b.scenarios(), func(s scenario) bool { return s.trial == callsTrial }) {
+			if b.counting, err = buildCounting(ctx, b.dir); err != nil {
+				b.faults = append(b.faults, "sluice: allocations are left out: "+err.Error())
+			}
+		}
 		return nil
 	}
 	path, err := filepath.Abs(b.sluice)
@@ -90,7 +98,7 @@ func (b *bench) findSluice(ctx context.Context) error {
 
 // findPeers notes which programs are missing.
 func (b *bench) findPeers() {
-	wanted := []string{"php-fpm", "php-cgi", "fcgiwrap"}
+	wanted := []string{"php-fpm", "php-cgi", "fcgiwrap", "strace"}
 	for _, s := range servers {
 		if s.program != "" && b.wants(s.name) {
 			wanted = append(wanted, s.program)
@@ -172,108 +180,4 @@ func (b *bench) makeCGI(ctx context.Context) error {
 		return fmt.Errorf("build the CGI program: %w: %s", err, firstLine(string(out)))
 	}
 	return os.Chmod(program, 0o755)
-}
-
-// runScenario starts every server, loads each once in every round, in rotated
-// order, and stops them.
-func (b *bench) runScenario(ctx context.Context, s scenario) (*result, error) {
-	defer b.procs.stopAll()
-	res := &result{scenario: s}
-	for _, sv := range servers {
-		if !sv.can(s) || !b.wants(sv.name) || sv.name == "sluice" && b.sluice == "" {
-			continue
-		}
-		in, err := b.startInstance(ctx, sv, s)
-		switch {
-		case errors.Is(err, errNotInstalled):
-		case err != nil:
-			b.faults = append(b.faults, fmt.Sprintf("%s: %s: %v", s.name, sv.name, err))
-		default:
-			res.rows = append(res.rows, &row{server: sv.name, instance: in})
-		}
-	}
-	for round := range b.rounds {
-		for i := range res.rows {
-			r := res.rows[(round+i)%len(res.rows)]
-			r.samples = append(r.samples, b.visit(ctx, r.instance, b.duration))
-			if err := ctx.Err(); err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", s.name, r.server, context.Cause(ctx))
-			}
-		}
-	}
-	return res, nil
-}
-
-// startInstance starts one server and waits until it gives the right answer.
-func (b *bench) startInstance(ctx context.Context, sv server, s scenario) (*instance, error) {
-	in := &instance{server: sv, scenario: s, dir: filepath.Join(b.dir, s.name, sv.name)}
-	if err := errors.Join(os.MkdirAll(in.dir, 0o755), b.own(in.dir)); err != nil {
-		return nil, err
-	}
-	var err error
-	if in.port, err = freePort(); err != nil {
-		return nil, err
-	}
-	if err := sv.start(ctx, b, in); err != nil {
-		return nil, err
-	}
-	for range 100 {
-		if err = b.check(ctx, in); err == nil {
-			break
-		}
-		if !in.front[0].sleep(ctx, 100*time.Millisecond) {
-			return nil, fmt.Errorf("ended at start: %s", in.front[0].tail())
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, in.front[len(in.front)-1].tail())
-	}
-	b.visit(ctx, in, time.Second) // warm: caches, connections to children, pages
-	return in, nil
-}
-
-// own gives a folder to the account that servers drop to.
-func (b *bench) own(dir string) error {
-	if b.user == "" {
-		return nil
-	}
-	return os.Chmod(dir, 0o777)
-}
-
-// check asks once and compares the answer.
-func (b *bench) check(ctx context.Context, in *instance) error {
-	var want io.Reader = strings.NewReader(smallAnswer)
-	name := in.scenario.file
-	if in.scenario.kind == kindFile {
-		name = smallFile
-	}
-	if name != "" {
-		f, err := os.Open(filepath.Join(b.files, name))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		want = f
-	}
-	return probe(ctx, in.url(), want)
-}
-
-// visit is one load on one server, with the front end's CPU and memory.
-func (b *bench) visit(ctx context.Context, in *instance, d time.Duration) sample {
-	s := in.scenario
-	before := in.frontEnd()
-	var l load
-	var err error
-	if s.download {
-		l = runDownloads(ctx, fmt.Sprintf("127.0.0.1:%d", in.port), s.path, s.size(), s.clients, d)
-	} else {
-		l, err = runWrk(ctx, in.url(), s.clients, d)
-	}
-	cpu, gone := cpuSince(before)
-	if err = errors.Join(err, gone); err != nil {
-		l.errors, l.fault = l.errors+1, strings.TrimSpace(l.fault+" "+err.Error())
-	}
-	x := sample{load: l, cpu: cpu}
-	x.pss, x.peak = memory(in.frontEnd())
-	return x
 }

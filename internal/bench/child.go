@@ -1,13 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // FastCGI record types and the one flag (FastCGI 1.0, section 8).
@@ -36,6 +37,9 @@ func childMain(args []string) error {
 	header := f.String("header", "", "NAME=VALUE, a further response header")
 	last := f.Int("last", 0, "exit after so many answers; 0: never")
 	work := f.Duration("work", 0, "compute (sleep) for so long before each answer")
+	when := f.String("when", "", "the header and the work are for requests whose parameters have this word")
+	dawdle := f.Bool("dawdle", false, "with -when: those answers never end, until the connection is closed")
+	gaps := f.String("gaps", "", "with -when: a file that gets the nanoseconds from each of those answers to the next request")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -49,14 +53,23 @@ func childMain(args []string) error {
 	if *multi {
 		return serveMany(0, head)
 	}
-	return serveOne(0, head, *last, *work)
+	c := newResponder(head)
+	c.last, c.work = *last, *work
+	if *when != "" {
+		c.choosy = &choosy{word: []byte(*when), dawdle: *dawdle, plain: newReply("")}
+	}
+	if *gaps != "" && c.choosy != nil {
+		var err error
+		if c.choosy.gaps, err = os.OpenFile(*gaps, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+			return err
+		}
+	}
+	return c.serveOne(0)
 }
 
 // serveOne serves connection after connection, until it has answered last
 // times.
-func serveOne(listener int, head string, last int, work time.Duration) error {
-	c := newResponder(head)
-	c.last, c.work = last, work
+func (c *responder) serveOne(listener int) error {
 	for {
 		fd, err := accept(listener)
 		if err != nil {
@@ -106,28 +119,48 @@ type responder struct {
 	buf    []byte // received; buf[:have] is not parsed yet
 	have   int
 	out    []byte // to be written, reused
-	answer []byte // the records of one answer, request id 0
-	marks  [3]int // where those records begin
+	answer reply
 	id     [2]byte
 	open   bool // between BEGIN_REQUEST and the answer
 	keep   bool // FCGI_KEEP_CONN of this request
 	params bool // PARAMS has ended
+	asked  bool // PARAMS has had the word of choosy
 
-	last int           // answers that are left; 0: without end; below: it was the last
-	work time.Duration // before each answer
+	last   int           // answers that are left; 0: without end; below: it was the last
+	work   time.Duration // before each answer
+	choosy *choosy       // nil: every request gets the same
 }
 
-// newResponder makes the answer once; head is added to its header block.
-func newResponder(head string) *responder {
+// choosy makes a difference between requests: only those whose parameters have
+// a word get the responder's answer and work.
+type choosy struct {
+	word   []byte
+	plain  reply // the others' answer
+	dawdle bool
+	gaps   *os.File
+	chosen bool      // the request at hand
+	wrote  time.Time // the last answer to a chosen one; zero: another request has come
+}
+
+// reply is the records of one answer.
+type reply struct {
+	records []byte // of request id 0
+	marks   [3]int // where they begin
+}
+
+// newReply makes an answer; head is added to its header block.
+func newReply(head string) (r reply) {
 	content := "Content-Type: text/plain\r\n" + head + "\r\n" + smallAnswer
-	c := &responder{buf: make([]byte, 2*fcgiLongestRecord), out: make([]byte, 0, 4096)}
-	c.marks[0] = 0
-	c.answer = appendRecord(c.answer, fcgiStdout, content)
-	c.marks[1] = len(c.answer)
-	c.answer = appendRecord(c.answer, fcgiStdout, "")
-	c.marks[2] = len(c.answer)
-	c.answer = appendRecord(c.answer, fcgiEndRequest, "\x00\x00\x00\x00\x00\x00\x00\x00")
-	return c
+	r.records = appendRecord(r.records, fcgiStdout, content)
+	r.marks[1] = len(r.records)
+	r.records = appendRecord(r.records, fcgiStdout, "")
+	r.marks[2] = len(r.records)
+	r.records = appendRecord(r.records, fcgiEndRequest, "\x00\x00\x00\x00\x00\x00\x00\x00")
+	return r
+}
+
+func newResponder(head string) *responder {
+	return &responder{buf: make([]byte, 2*fcgiLongestRecord), out: make([]byte, 0, 4096), answer: newReply(head)}
 }
 
 // appendRecord adds one record of request 0, padded to a multiple of eight.
@@ -150,6 +183,7 @@ func (c *responder) step(fd int) bool {
 		return false
 	}
 	c.have += n
+	c.choosy.received()
 	out, more := c.advance()
 	for len(out) > 0 {
 		n, err := write(fd, out)
@@ -158,7 +192,25 @@ func (c *responder) step(fd int) bool {
 		}
 		out = out[n:]
 	}
+	c.choosy.written()
 	return more
+}
+
+// received and written take the time from a chosen answer to the next request.
+func (y *choosy) received() {
+	if y != nil && !y.wrote.IsZero() {
+		fmt.Fprintln(y.gaps, time.Since(y.wrote).Nanoseconds())
+		y.wrote = time.Time{}
+	}
+}
+
+func (y *choosy) written() {
+	if y != nil && y.chosen {
+		y.chosen = false
+		if y.gaps != nil {
+			y.wrote = time.Now()
+		}
+	}
 }
 
 // advance takes every complete record out of buf and returns what is to be
@@ -190,14 +242,17 @@ func (c *responder) record(kind byte, id, content []byte) bool {
 	case id[0] == 0 && id[1] == 0:
 		c.management(kind)
 	case kind == fcgiBeginRequest && len(content) >= 3:
-		c.id, c.open, c.params = [2]byte(id), true, false
+		c.id, c.open, c.params, c.asked = [2]byte(id), true, false, false
 		c.keep = content[2]&fcgiKeepConn != 0
 	case !c.open || c.id != [2]byte(id):
 	case kind == fcgiParams && len(content) == 0:
 		c.params = true
+	case kind == fcgiParams && c.choosy != nil:
+		c.asked = c.asked || bytes.Contains(content, c.choosy.word)
 	case kind == fcgiAbortRequest, kind == fcgiStdin && len(content) == 0 && c.params:
-		time.Sleep(c.work)
-		c.respond()
+		if c.respond() {
+			return true // until the other side closes
+		}
 		if c.last--; c.last == 0 {
 			c.last = -1 // there is another accept no more
 			return false
@@ -208,14 +263,30 @@ func (c *responder) record(kind byte, id, content []byte) bool {
 	return true
 }
 
-// respond appends the answer under the request's id.
-func (c *responder) respond() {
-	start := len(c.out)
-	c.out = append(c.out, c.answer...)
-	for _, m := range c.marks {
+// respond appends the answer under the request's id; true: without its end.
+func (c *responder) respond() (dawdles bool) {
+	a, records, start := c.answer, 3, len(c.out)
+	if y := c.choosy; y != nil {
+		y.chosen, c.asked = c.asked, false
+		if !y.chosen {
+			a = y.plain
+		} else if y.dawdle {
+			records, dawdles = 1, true
+		}
+	}
+	if c.choosy == nil || c.choosy.chosen {
+		time.Sleep(c.work)
+	}
+	end := len(a.records)
+	if dawdles {
+		end = a.marks[records]
+	}
+	c.out = append(c.out, a.records[:end]...)
+	for _, m := range a.marks[:records] {
 		copy(c.out[start+m+2:], c.id[:])
 	}
 	c.open = false
+	return dawdles
 }
 
 // management answers a record that belongs to no request: FCGI_GET_VALUES with
@@ -226,55 +297,4 @@ func (c *responder) management(kind byte) {
 		return
 	}
 	c.out = appendRecord(c.out, fcgiUnknownType, string([]byte{kind, 0, 0, 0, 0, 0, 0, 0}))
-}
-
-// Raw system calls: the scheduler's bookkeeping around a blocking call costs a
-// futex wake-up per request, and this process has nothing else to schedule.
-
-func accept(fd int) (int, error) {
-	for {
-		n, _, e := syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(fd), 0, 0, syscall.SOCK_CLOEXEC, 0, 0)
-		if e == 0 {
-			return int(n), nil
-		}
-		if e != syscall.EINTR && e != syscall.ECONNABORTED {
-			return -1, e
-		}
-	}
-}
-
-func read(fd int, b []byte) (int, error)  { return transfer(syscall.SYS_READ, fd, b) }
-func write(fd int, b []byte) (int, error) { return transfer(syscall.SYS_WRITE, fd, b) }
-
-func transfer(call uintptr, fd int, b []byte) (int, error) {
-	for {
-		n, _, e := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		if e == 0 {
-			return int(n), nil
-		}
-		if e != syscall.EINTR {
-			return 0, e
-		}
-	}
-}
-
-// pollFD is struct pollfd.
-type pollFD struct {
-	fd      int32
-	events  int16
-	revents int16
-}
-
-const pollIn = 1
-
-func poll(list []pollFD) error {
-	for {
-		_, _, e := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&list[0])), uintptr(len(list)), 0, 0, 0, 0)
-		if e == 0 {
-			return nil
-		}
-		if e != syscall.EINTR {
-			return e
-		}
-	}
 }

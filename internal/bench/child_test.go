@@ -149,6 +149,54 @@ func TestResponderAllocates(t *testing.T) {
 	}
 }
 
+// TestResponderChoosy has only the requests with a word get the header; what
+// they leave behind is a gap.
+func TestResponderChoosy(t *testing.T) {
+	for _, dawdle := range []bool{false, true} {
+		gaps, err := os.Create(filepath.Join(t.TempDir(), "gaps"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer gaps.Close()
+		c := newResponder("X-Sendfile: /srv/a\r\n")
+		c.choosy = &choosy{word: []byte("GET"), plain: newReply(""), dawdle: dawdle, gaps: gaps}
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours := os.NewFile(uintptr(fds[0]), "front")
+		defer ours.Close()
+		defer syscall.Close(fds[1])
+
+		ours.Write(bytes.Replace(request(1, fcgiKeepConn), []byte("GET"), []byte("PUT"), 1))
+		c.step(fds[1])
+		if got := readAnswer(t, ours, 1); strings.Contains(got, "X-Sendfile") {
+			t.Errorf("without the word: %q", got)
+		}
+		ours.Write(request(2, 0))
+		if more := c.step(fds[1]); more != dawdle {
+			t.Errorf("dawdle %v: connection stays %v", dawdle, more)
+		}
+		if !dawdle {
+			if got := readAnswer(t, ours, 2); !strings.Contains(got, "X-Sendfile: /srv/a") {
+				t.Errorf("with the word: %q", got)
+			}
+		} else {
+			head := make([]byte, 8)
+			io.ReadFull(ours, head)
+			content := make([]byte, 4096)
+			if n, _ := ours.Read(content); head[1] != fcgiStdout || n != int(binary.BigEndian.Uint16(head[4:]))+int(head[6]) {
+				t.Errorf("record type %d, then %d bytes: not the header block alone", head[1], n)
+			}
+		}
+		ours.Write(request(3, 0))
+		c.step(fds[1])
+		if text, _ := os.ReadFile(gaps.Name()); len(strings.Fields(string(text))) != 1 {
+			t.Errorf("gaps %q, want one", text)
+		}
+	}
+}
+
 // TestChildProcess runs the child on a real listening socket in both modes.
 func TestChildProcess(t *testing.T) {
 	for _, multi := range []bool{false, true} {

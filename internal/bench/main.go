@@ -5,16 +5,19 @@
 // interleaved rounds, so that a change of the machine's speed hits all alike.
 // Ratios are taken inside one round and then reduced to their median.
 //
-//	go run ./internal/bench [-rounds 5] [-duration 3s] [-only fastcgi-4,file]
+//	go run ./internal/bench [-rounds 5] [-duration 2s] [-only fastcgi-4,file]
 //	    [-servers sluice,nginx] [-sluice PATH] [-markdown FILE]
 //	go run ./internal/bench -faults [-duration 10s] [-kills 10000] [-markdown FILE]
 //
-// A peer that is not installed is named and left out. The exit status is 1 when
-// a server could not be started, or gave an error or an answer other than 2xx.
+// As defaults it takes a quarter of an hour. A peer that is not installed is
+// named and left out, and a visit that fails does not end the run. The exit
+// status is 1 when a server could not be started, or gave an error or an answer
+// other than 2xx; a bar that sluice misses is no error.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -84,10 +87,10 @@ func parseOptions(args []string) (options, error) {
 	var only, servers string
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.IntVar(&o.rounds, "rounds", 5, "interleaved rounds")
-	f.DurationVar(&o.duration, "duration", 3*time.Second, "of one load, in whole seconds (wrk counts in them)")
-	f.StringVar(&only, "only", "", "scenarios, comma-separated; a prefix names its group: "+strings.Join(scenarioNames(), " "))
+	f.DurationVar(&o.duration, "duration", 2*time.Second, "of one load, in whole seconds (wrk counts in them)")
+	f.StringVar(&only, "only", "", "scenarios, comma-separated; a prefix names its group: "+strings.Join(append(scenarioNames(), modesName), " "))
 	f.StringVar(&servers, "servers", "", "servers, comma-separated: "+strings.Join(serverNames(), " "))
-	f.StringVar(&o.sluice, "sluice", "", "sluice binary; without it ./cmd/sluice is built")
+	f.StringVar(&o.sluice, "sluice", "", "sluice binary, whose allocations are not counted; without it ./cmd/sluice is built")
 	f.StringVar(&o.markdown, "markdown", "", "write the report as Markdown to this file")
 	f.BoolVar(&o.faults, "faults", false, "what sluice's clients see of faults of its children, in place of the comparison")
 	f.IntVar(&o.kills, "kills", 10000, "with -faults: children killed between two looks at what sluice holds")
@@ -107,8 +110,10 @@ func parseOptions(args []string) (options, error) {
 			return o, fmt.Errorf("-servers: no server %q (have %s)", n, strings.Join(serverNames(), " "))
 		}
 	}
-	if len(o.scenarios()) == 0 {
-		return o, fmt.Errorf("-only: no scenario %q (have %s)", only, strings.Join(scenarioNames(), " "))
+	for _, n := range o.only {
+		if n != modesName && !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.named(n) }) {
+			return o, fmt.Errorf("-only: no scenario %q (have %s)", n, strings.Join(append(scenarioNames(), modesName), " "))
+		}
 	}
 	return o, nil
 }
@@ -126,6 +131,11 @@ func (o options) scenarios() []scenario {
 		}
 	}
 	return list
+}
+
+// wantsModes says whether accept and linger modes are measured.
+func (o options) wantsModes() bool {
+	return o.wants("sluice") && (len(o.only) == 0 || slices.Contains(o.only, modesName))
 }
 
 // wants says whether -servers selects the server.
@@ -148,14 +158,24 @@ func run(ctx context.Context, o options) (faults []string, err error) {
 	rep := &report{machine: b.machine(ctx), notes: notes(b)}
 	rep.printHead(os.Stdout)
 	for _, s := range o.scenarios() {
-		res, err := b.runScenario(ctx, s)
-		if err != nil {
-			return nil, err
+		if ctx.Err() == nil {
+			res := b.runScenario(ctx, s)
+			rep.results = append(rep.results, res)
+			res.print(os.Stdout)
 		}
-		rep.results = append(rep.results, res)
-		res.print(os.Stdout)
+	}
+	if o.wantsModes() && b.sluice != "" && ctx.Err() == nil {
+		rep.modes = b.runModes(ctx)
+		fmt.Println("\n" + rep.modes)
 	}
 	rep.left = b.faults
+	rep.printSummary(os.Stdout)
+	switch err := context.Cause(ctx); {
+	case errors.Is(err, context.DeadlineExceeded):
+		rep.left = append(rep.left, fmt.Sprintf("the run was ended after %v: what is missing was not measured", o.longest()))
+	case err != nil:
+		return rep.faults(), fmt.Errorf("no report is written: %w", err)
+	}
 	if o.markdown != "" {
 		if err := os.WriteFile(o.markdown, []byte(rep.markdown()), 0o644); err != nil {
 			return nil, err
@@ -167,5 +187,5 @@ func run(ctx context.Context, o options) (faults []string, err error) {
 // longest is the time after which the run is ended whatever it is doing.
 func (o options) longest() time.Duration {
 	visits := len(o.scenarios()) * len(servers) * o.rounds
-	return 2*time.Minute + time.Duration(visits)*(2*o.duration+2*time.Second)
+	return 5*time.Minute + modesLimit + time.Duration(visits)*(2*o.duration+2*time.Second)
 }

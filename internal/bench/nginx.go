@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 )
 
-// startNginx starts nginx in one of its three variants.
+// startNginx starts nginx in one of its four variants. "nginx-1" is one process
+// in place of one for each CPU: on few CPUs, which clients and children need as
+// well, now the one and now the other is ahead, so bars are held to the better.
 //
 // With fastcgi_keep_conn every idle connection of every worker holds a child
 // that serves one at a time, and requests on other connections wait for it. So
@@ -14,14 +16,17 @@ import (
 func startNginx(_ context.Context, b *bench, in *instance) error {
 	st := in.site(b)
 	st.FileCache = in.name == "nginx-cache"
+	if in.name == "nginx-1" {
+		st.Workers = 1
+	}
 	var err error
 	switch in.scenario.kind {
 	case kindFastCGI:
-		st.Keep = in.name == "nginx"
+		st.Keep = in.name != "nginx-nokeep"
 		err = in.attach(b, &st, st.Keep, b.child(st.Keep, ""))
 	case kindSend:
 		// nginx closes the connection to the child at X-Accel-Redirect anyway.
-		err = in.attach(b, &st, false, b.child(false, "X-Accel-Redirect=/protected/"+in.scenario.file))
+		err = in.attach(b, &st, false, in.sender(b, "X-Accel-Redirect=/protected/"+in.scenario.file))
 	case kindPHP:
 		err = in.attachFPM(b, &st)
 	case kindCGI:

@@ -29,10 +29,11 @@ type processes struct {
 
 // launch says what to start.
 type launch struct {
-	name  string
-	dir   string // working directory, and place of the log
-	argv  []string
-	stdin *os.File // descriptor 0; nil: the null device
+	name   string
+	dir    string // working directory, and place of the log
+	argv   []string
+	stdin  *os.File // descriptor 0; nil: the null device
+	stdout *os.File // nil: the log
 }
 
 // process is a started program; its group has the id of its first process.
@@ -73,6 +74,9 @@ func (ps *processes) start(l launch) (*process, error) {
 	p.cmd.Stdout, p.cmd.Stderr = f, f
 	if l.stdin != nil {
 		p.cmd.Stdin = l.stdin
+	}
+	if l.stdout != nil {
+		p.cmd.Stdout = l.stdout
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"os/exec"
-	"runtime"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"sluice/internal/machine"
 	"sluice/internal/samples"
 )
 
@@ -19,6 +15,7 @@ type report struct {
 	machine [][2]string // what, value
 	notes   []string
 	results []*result
+	modes   string   // accept and linger modes, as sluice tells them; "": not asked for
 	left    []string // servers that could not take part, by their own fault
 }
 
@@ -40,6 +37,9 @@ type sample struct {
 	load
 	cpu       time.Duration // of the front end
 	pss, peak int64         // bytes
+
+	figures []float64 // of a trial, for each of its columns
+	detail  string    // of a trial, in words
 }
 
 // rate is requests a second, or GiB a second for downloads.
@@ -67,29 +67,34 @@ func (x sample) cost(s scenario) float64 {
 // measure takes one number out of a sample.
 type measure func(sample, scenario) float64
 
-// spread is a median with the extremes of the rounds.
-// over reduces one measure of a row.
-func (r *row) over(s scenario, m measure) samples.Spread {
-	var values []float64
+// nothing says that a visit failed altogether: it is an error, and no number.
+func (x sample) nothing() bool { return x.requests == 0 }
+
+// values are one measure of a row, of the visits that came to something.
+func (r *row) values(s scenario, m measure) (values []float64) {
 	for _, x := range r.samples {
-		values = append(values, m(x, s))
+		if !x.nothing() {
+			values = append(values, m(x, s))
+		}
 	}
-	return samples.SpreadOf(values)
+	return values
 }
 
-// ratio is the median over rounds of this row's measure divided by the other's
-// in the same round; false when there is no other, or it is the row itself.
-func (r *row) ratio(s scenario, other *row, m measure) (float64, bool) {
+// over reduces one measure of a row.
+func (r *row) over(s scenario, m measure) samples.Spread { return samples.SpreadOf(r.values(s, m)) }
+
+// ratios are this row's measure divided by the other's in the same round; none
+// when there is no other, or it is the row itself.
+func (r *row) ratios(s scenario, other *row, m measure) (values []float64) {
 	if other == nil || other == r {
-		return 0, false
+		return nil
 	}
-	var values []float64
 	for i := range min(len(r.samples), len(other.samples)) {
-		if base := m(other.samples[i], s); base > 0 {
+		if base := m(other.samples[i], s); base > 0 && !r.samples[i].nothing() {
 			values = append(values, m(r.samples[i], s)/base)
 		}
 	}
-	return samples.SpreadOf(values).Median, len(values) > 0
+	return values
 }
 
 func (r *row) errors() (sum int64) {
@@ -111,6 +116,9 @@ func (res *result) row(name string) *row {
 // table is the result in words, the header first.
 func (res *result) table() [][]string {
 	s := res.scenario
+	if s.trial != nil {
+		return res.trialTable()
+	}
 	rate, cost, digits := "requests/s", "CPU µs/request", 0
 	if s.download {
 		rate, cost, digits = "GiB/s", "CPU s/GiB", 2
@@ -132,17 +140,57 @@ func (res *result) table() [][]string {
 	return lines
 }
 
+// trialTable has the columns of a trial, and its details if there are any.
+func (res *result) trialTable() [][]string {
+	head := []string{"server"}
+	for _, c := range res.scenario.trial.columns {
+		head = append(head, c.name)
+	}
+	lines := [][]string{append(head, "errors", "")}
+	detailed := false
+	for _, r := range res.rows {
+		line, detail := []string{r.server}, ""
+		for _, c := range res.scenario.trial.columns {
+			values := r.values(res.scenario, figure(res.scenario.trial, c.name))
+			line = append(line, valueText(samples.SpreadOf(values), c.digits, len(values)))
+		}
+		for _, x := range r.samples {
+			detail = x.detail
+		}
+		detailed = detailed || detail != ""
+		lines = append(lines, append(line, fmt.Sprint(r.errors()), detail))
+	}
+	if !detailed {
+		for i, line := range lines {
+			lines[i] = line[:len(line)-1]
+		}
+	}
+	return lines
+}
+
+// valueText is the text of so many values: of a single one without extremes, and
+// of zeros, which a trial has where it has no number, a dash.
+func valueText(v samples.Spread, digits, n int) string {
+	switch {
+	case n == 0, v == samples.Spread{}:
+		return "–"
+	case n == 1:
+		return fmt.Sprintf("%.*f", digits, v.Median)
+	}
+	return spreadText(v, digits)
+}
+
 // spreadText is a median with the extremes of the rounds.
 func spreadText(v samples.Spread, digits int) string {
 	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, v.Median, digits, v.Least, digits, v.Most)
 }
 
 func (r *row) against(s scenario, other *row, m measure) string {
-	v, ok := r.ratio(s, other, m)
-	if !ok {
+	values := r.ratios(s, other, m)
+	if len(values) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.2f", v)
+	return fmt.Sprintf("%.2f", samples.SpreadOf(values).Median)
 }
 
 // latency is the median over rounds, with the worst round.
@@ -174,7 +222,7 @@ func (rep *report) faults() (list []string) {
 			}
 		}
 	}
-	if !answers {
+	if !answers && (len(rep.results) > 0 || rep.modes == "") {
 		list = append(list, "no server answered anything")
 	}
 	return list
@@ -197,91 +245,4 @@ func (res *result) print(w io.Writer) {
 		fmt.Fprintln(t, strings.Join(line, "\t"))
 	}
 	t.Flush()
-}
-
-// markdown is the whole report.
-func (rep *report) markdown() string {
-	var b strings.Builder
-	b.WriteString("# sluice beside nginx, lighttpd and Apache\n\n| | |\n| --- | --- |\n")
-	for _, m := range rep.machine {
-		fmt.Fprintf(&b, "| %s | %s |\n", m[0], m[1])
-	}
-	b.WriteString("\n")
-	for _, n := range rep.notes {
-		fmt.Fprintf(&b, "- %s\n", n)
-	}
-	for _, res := range rep.results {
-		fmt.Fprintf(&b, "\n## %s\n\n%s%s.\n\n", res.scenario.name, strings.ToUpper(res.scenario.title[:1]), res.scenario.title[1:])
-		for i, line := range res.table() {
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(line, " | "))
-			if i == 0 {
-				fmt.Fprintf(&b, "|%s\n", strings.Repeat(" --- |", len(line)))
-			}
-		}
-	}
-	if faults := rep.faults(); len(faults) > 0 {
-		b.WriteString("\n## Faults\n\n")
-		for _, f := range faults {
-			fmt.Fprintf(&b, "- %s\n", f)
-		}
-	}
-	return b.String()
-}
-
-// versions are how each program tells its version.
-var versions = [][]string{
-	{"nginx", "-v"}, {"lighttpd", "-v"}, {"apache2", "-v"}, {"php-cgi", "-v"},
-	{"php-fpm8.2", "-v"}, {"php-fpm", "-v"}, {"fcgiwrap", "-h"}, {"wrk", "-v"},
-}
-
-// machine describes where the run happens.
-func (b *bench) machine(ctx context.Context) [][2]string {
-	list := [][2]string{
-		{"kernel", machine.Kernel()},
-		{"CPUs", fmt.Sprintf("%d, %s", runtime.NumCPU(), machine.CPU())},
-		{"rounds", fmt.Sprintf("%d of %v, servers in rotated order", b.rounds, b.duration)},
-	}
-	if b.sluice != "" {
-		list = append(list, [2]string{"sluice", versionOf(ctx, b.sluice, "version")})
-	}
-	for _, v := range versions {
-		path, err := lookPath(v[0])
-		if err != nil {
-			continue
-		}
-		list = append(list, [2]string{v[0], versionOf(ctx, path, v[1])})
-	}
-	return append(list, [2]string{"CGI program", b.compiler}, [2]string{"Go", runtime.Version()})
-}
-
-// versionOf is the first line with a digit that the program prints: fcgiwrap
-// begins with its usage. wrk exits with 1.
-func versionOf(ctx context.Context, path, flag string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	out, _ := exec.CommandContext(ctx, path, flag).CombinedOutput()
-	for line := range strings.Lines(string(out)) {
-		if strings.ContainsAny(line, "0123456789") {
-			return strings.TrimSpace(line)
-		}
-	}
-	return "version unknown"
-}
-
-// notes are what a reader must know to judge the tables.
-func notes(b *bench) []string {
-	list := []string{
-		"CPU is the front end's own (user and system time of master and workers), without its children; nginx's `cgi` row includes fcgiwrap.",
-		"Ratios are medians of the ratios of single rounds. The brackets are the extremes of the rounds.",
-		"Clients, children and server share the CPUs: requests/s also measures the load generator and the children.",
-		"nginx keeps connections to private children that hold many connections each; nginx-nokeep, lighttpd and Apache reach the same program in its one-connection mode.",
-		"PHP: nginx and Apache use php-fpm, lighttpd and sluice spawn php-cgi; as many processes each, opcache as the distribution sets it.",
-		"nginx-cache is nginx with open_file_cache.",
-		"wrk leaves out connections that hang; where fewer than a quarter of the clients are active (mean latency × rate), that is counted as an error.",
-		"Apache has no X-Sendfile without mod_xsendfile, and takes no part there.",
-	}
-	for _, name := range b.missing {
-		list = append(list, name+" is not installed: left out.")
-	}
-	return list
 }

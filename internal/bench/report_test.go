@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/internal/samples"
 )
 
 // rounds makes samples of one second with so many requests each.
@@ -21,14 +23,33 @@ func TestRatioIsPairwise(t *testing.T) {
 	s := scenario{}
 	a := &row{samples: rounds(time.Second, 200, 2000, 200)}
 	b := &row{samples: rounds(time.Second, 100, 1000, 100)}
-	if got, ok := a.ratio(s, b, sample.rate); !ok || got != 2 {
-		t.Errorf("ratio %v, %v, want 2", got, ok)
+	if got := samples.SpreadOf(a.ratios(s, b, sample.rate)); got.Median != 2 {
+		t.Errorf("ratio %v, want 2", got)
 	}
-	if _, ok := a.ratio(s, a, sample.rate); ok {
-		t.Error("a ratio to itself")
+	if got := a.ratios(s, a, sample.rate); got != nil {
+		t.Errorf("ratios to itself: %v", got)
 	}
-	if _, ok := a.ratio(s, nil, sample.rate); ok {
-		t.Error("a ratio to nobody")
+	if got := a.ratios(s, nil, sample.rate); got != nil {
+		t.Errorf("ratios to nobody: %v", got)
+	}
+}
+
+// TestFailedRound has a visit without any answer, which is an error and no
+// number; the same round of another server is left out of the ratio as well.
+func TestFailedRound(t *testing.T) {
+	s := scenario{}
+	a := &row{samples: rounds(time.Second, 200, 0, 200)}
+	b := &row{samples: rounds(time.Second, 100, 1000, 0)}
+	a.samples[1].failed(1, "no answer")
+	if got := a.over(s, sample.rate); got != (samples.Spread{Median: 200, Least: 200, Most: 200}) {
+		t.Errorf("rate %v", got)
+	}
+	if got := a.ratios(s, b, sample.rate); len(got) != 1 || got[0] != 2 {
+		t.Errorf("ratios %v", got)
+	}
+	rep := &report{results: []*result{{scenario: scenario{name: "x"}, rows: []*row{a}}}}
+	if got := rep.faults(); len(got) != 1 || got[0] != "x: : round 2: no answer" {
+		t.Errorf("faults %q", got)
 	}
 }
 
@@ -75,6 +96,26 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestDefaultRunIsShort bounds the time under load of `make bench` without
+// arguments: with starts and warming up it is a quarter of an hour.
+func TestDefaultRunIsShort(t *testing.T) {
+	o, err := parseOptions(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d time.Duration
+	for _, s := range o.scenarios() {
+		for _, sv := range servers {
+			if s.trial == nil && sv.can(s) {
+				d += time.Duration(s.most(o.rounds)) * o.duration
+			}
+		}
+	}
+	if d > 10*time.Minute {
+		t.Errorf("%v under load", d)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, c := range []struct {
 		args, err string
@@ -85,6 +126,9 @@ func TestOptions(t *testing.T) {
 		{"-only fastcgi-4,cgi", "", 2},
 		{"-only xsendfile-200m", "", 2},
 		{"-only nothing", "no scenario", 0},
+		{"-only fastcgi,nothing", "no scenario", 0},
+		{"-only modes", "", 0},
+		{"-only calls", "", 5},
 		{"-servers iis", "no server", 0},
 		{"-rounds 0", "at least one", 0},
 		{"stray", "unexpected argument", 0},
@@ -107,7 +151,7 @@ func TestConfigurations(t *testing.T) {
 	for _, name := range []string{"nginx.conf", "lighttpd.conf", "apache.conf", "php-fpm.conf", "sluice.toml"} {
 		for k := range kindSend + 1 {
 			st := site{Dir: "/d", Port: 81, Root: "/r", Files: "/f", Path: "/app", Script: "/app", Match: "/app", User: "u",
-				Sockets: []string{"/d/s"}, PHP: k == kindPHP, CGI: k == kindCGI, Send: k == kindSend, Keep: true}
+				Sockets: []string{"/d/s"}, PHP: k == kindPHP, CGI: k == kindCGI, Send: k == kindSend, Keep: true, Held: 7, Workers: 1}
 			if k != kindCGI && k != kindFile {
 				st.Words, st.Command = []string{"/b", "x y"}, "/b x"
 			}

@@ -21,19 +21,21 @@ type server struct {
 	program string // looked for in PATH; "": this harness provides it
 	kinds   []kind // what it can do
 	start   func(context.Context, *bench, *instance) error
+	variant bool // of another: only under loads on kept connections
 }
 
 var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend}
 
-// servers are in the order of the tables. nginx-nokeep and nginx-cache are
-// nginx with one thing changed; nginx itself is what ratios are taken to.
+// servers are in the order of the tables. nginx-1, nginx-nokeep and nginx-cache
+// are nginx with one thing changed.
 var servers = []server{
-	{"sluice", "", allKinds, startSluice},
-	{"nginx", "nginx", allKinds, startNginx},
-	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx},
-	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx},
-	{"lighttpd", "lighttpd", allKinds, startLighttpd},
-	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache},
+	{"sluice", "", allKinds, startSluice, false},
+	{"nginx", "nginx", allKinds, startNginx, false},
+	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true},
+	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true},
+	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx, true},
+	{"lighttpd", "lighttpd", allKinds, startLighttpd, false},
+	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache, false},
 }
 
 func serverNames() []string {
@@ -74,7 +76,8 @@ type site struct {
 	Send      bool
 	Keep      bool // keep connections to the children
 	FileCache bool
-	Workers   int    // of sluice; 0: its default
+	Held      int    // connections to be able to hold; 0: a few
+	Workers   int    // of sluice and nginx; 0: sluice's default, a process for each CPU
 	More      string // lines of sluice's [[app]] block
 	Log       string // level of sluice's log; "": its default
 }
@@ -82,12 +85,19 @@ type site struct {
 // site makes the template's values; sockets and words depend on the server.
 func (in *instance) site(b *bench) site {
 	s := in.scenario
+	path, _, _ := strings.Cut(s.path, "?")
 	return site{
 		Dir: in.dir, Port: in.port, Root: b.root, Files: b.files, User: b.user,
-		Path: s.path, Script: s.path, Match: s.path, Children: s.children(),
+		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held, More: s.app,
 		PHP: s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend,
 	}
 }
+
+// Room is a server's limit of connections, or of files, for Held and a few more.
+func (st site) Room() int { return st.Held + 500 }
+
+// Descriptors is lighttpd's limit of descriptors: from 90 % of it it accepts no more.
+func (st site) Descriptors() int { return 2 * st.Held }
 
 // spawn fills in the application for a server that spawns its children.
 func (st *site) spawn(b *bench, in *instance) error {
@@ -95,7 +105,7 @@ func (st *site) spawn(b *bench, in *instance) error {
 	case kindFastCGI:
 		st.Words = b.child(false, "")
 	case kindSend:
-		st.Words = b.child(false, "X-Sendfile="+filepath.Join(b.files, in.scenario.file))
+		st.Words = in.sender(b, "X-Sendfile="+filepath.Join(b.files, in.scenario.file))
 	case kindPHP:
 		path, err := lookPath("php-cgi")
 		if err != nil {
@@ -115,6 +125,15 @@ func (b *bench) child(multi bool, header string) []string {
 	}
 	if header != "" {
 		words = append(words, "-header", header)
+	}
+	return words
+}
+
+// sender is the command line of the application that names a file.
+func (in *instance) sender(b *bench, header string) []string {
+	words := append(b.child(false, header), in.scenario.child...)
+	if len(in.scenario.child) > 0 {
+		words = append(words, "-gaps", filepath.Join(in.dir, gapsFile))
 	}
 	return words
 }
@@ -225,4 +244,9 @@ func freePort() (int, error) {
 }
 
 // can says whether the server takes part in the scenario.
-func (s server) can(sc scenario) bool { return slices.Contains(s.kinds, sc.kind) }
+func (s server) can(sc scenario) bool {
+	if s.variant && (sc.trial != nil || sc.download || sc.connect) {
+		return false
+	}
+	return slices.Contains(s.kinds, sc.kind)
+}

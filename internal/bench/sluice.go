@@ -13,12 +13,20 @@ import (
 // sluiceReady is what sluice prints once it serves.
 const sluiceReady = "sluice: ready"
 
+// sluicePackage is the program to measure.
+const sluicePackage = "sluice/cmd/sluice"
+
 // buildSluice makes the binary to measure.
 func buildSluice(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "sluice")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "sluice/cmd/sluice").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build sluice/cmd/sluice: %w: %s", err, firstLine(string(out)))
+	return goBuild(ctx, filepath.Join(dir, "sluice"))
+}
+
+func goBuild(ctx context.Context, path string, more ...string) (string, error) {
+	args := append([]string{"build", "-o", path}, more...)
+	cmd := exec.CommandContext(ctx, "go", append(args, sluicePackage)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is released
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w: %s", sluicePackage, err, firstLine(string(out)))
 	}
 	return path, nil
 }
@@ -34,7 +42,11 @@ func startSluice(ctx context.Context, b *bench, in *instance) error {
 	if err != nil {
 		return err
 	}
-	if err := in.run(b, b.sluice, "serve", "-c", conf); err != nil {
+	program := b.sluice
+	if in.scenario.trial == callsTrial && b.counting != "" {
+		program = b.counting
+	}
+	if err := in.run(b, program, "serve", "-c", conf); err != nil {
 		return err
 	}
 	return awaitReady(ctx, in)

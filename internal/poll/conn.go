@@ -191,13 +191,19 @@ func (c *Conn) unsent() int {
 // a write deadline; 0 is no bound. It costs nothing while there is room.
 func (c *Conn) SetSendTimeout(d time.Duration) { c.sendTimeout = d }
 
-// begin says that the descriptor is in use; false: it is closed.
+// begin says that the descriptor is in use; false: it is closed. Then nothing is
+// counted: the end of a use that never was would close the descriptor once more,
+// and its number is another's by now.
 func (c *Conn) begin() bool {
-	if c.users.Add(1)&closedBit == 0 {
-		return true
+	for {
+		n := c.users.Load()
+		if n&closedBit != 0 {
+			return false
+		}
+		if c.users.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	c.end()
-	return false
 }
 
 // end is the end of a use. The last one closes what has been given up.

@@ -18,7 +18,7 @@ import (
 	"sluice/internal/leak"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
 
 func newSet(t testing.TB) *Set {
 	t.Helper()
@@ -218,6 +218,38 @@ func TestCloseEndsWaits(t *testing.T) {
 	}
 	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("second Close: %v", err)
+	}
+}
+
+// A use of a connection that has been closed leaves alone who has its descriptor's
+// number now.
+func TestUseAfterClose(t *testing.T) {
+	s := newSet(t)
+	c, _ := pair(t, s, "unix")
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	// Nothing else in this process is to take the number before.
+	if err := unix.Dup3(0, c.fd, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(c.fd)
+	for name, use := range map[string]func(){
+		"Read":       func() { c.Read(make([]byte, 1)) },
+		"Write":      func() { c.Write([]byte("x")) },
+		"Queued":     func() { c.Queued() },
+		"Discard":    func() { c.Discard() },
+		"CloseWrite": func() { c.CloseWrite() },
+		"Close":      func() { c.Close() },
+		"Control":    func() { raw.Control(func(uintptr) {}) },
+		"RawWrite":   func() { raw.Write(func(uintptr) bool { return true }) },
+	} {
+		use()
+		if _, err := unix.FcntlInt(uintptr(c.fd), unix.F_GETFD, 0); err != nil {
+			t.Fatalf("%s has closed another's descriptor: %v", name, err)
+		}
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package procs lets a process use as many CPUs as it needs, and no more.
+// Package procs lets a process use as many CPUs, and as much memory, as it needs,
+// and no more.
 //
 // A front end whose work is system calls of a few microseconds pays for every
 // thread beyond the first: each event wakes another one to look for work, and
@@ -6,11 +7,16 @@
 // 64 clients, 2 CPUs: 15.6 us of CPU a request with one running thread, 18.2 with
 // two, at the same rate. So GOMAXPROCS begins at 1, goes up while what there is
 // does not suffice, and comes down again later.
+//
+// And what a burst leaves behind, such as ten thousand connections that idle now,
+// goes back to the system when it is over: a collector that runs when the heap
+// has doubled has no reason to run in a process that does nothing.
 package procs
 
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,20 +29,25 @@ const (
 	hot    = 2    // … after so many periods in a row
 	spare  = 0.65 // of what one CPU less could do: that would be enough …
 	cool   = 30   // … after so many
+
+	work  = 0.05 // of a CPU: something has been done …
+	still = 0.02 // … and nothing is any more …
+	calm  = 20   // … for so many: memory is given back
 )
 
-// Adapt adapts GOMAXPROCS to the process's use of CPU until stop is closed. It
-// does nothing where the environment says how many there shall be.
+// Adapt adapts the process to what it does until stop is closed. GOMAXPROCS stays
+// as it is where the environment says what it shall be.
 func Adapt(stop <-chan struct{}) {
-	if os.Getenv("GOMAXPROCS") != "" {
-		return
-	}
 	most := runtime.GOMAXPROCS(0)
 	g := gauge{procs: 1, most: most}
-	runtime.GOMAXPROCS(1)
+	if os.Getenv("GOMAXPROCS") != "" {
+		g.procs, g.fixed = most, true
+	}
+	runtime.GOMAXPROCS(g.procs)
 	defer runtime.GOMAXPROCS(most)
 	t := time.NewTicker(period)
 	defer t.Stop()
+	var c calmness
 	used, at := cpu(), time.Now()
 	for {
 		select {
@@ -45,8 +56,12 @@ func Adapt(stop <-chan struct{}) {
 		case <-t.C:
 		}
 		u, now := cpu(), time.Now()
-		before := g.procs
-		g.see(float64(u-used) / float64(now.Sub(at)))
+		before, share := g.procs, float64(u-used)/float64(now.Sub(at))
+		g.see(share)
+		if c.see(share) {
+			release()
+			u, now = cpu(), time.Now() // which is not to count as work
+		}
 		used, at = u, now
 		if g.procs != before {
 			runtime.GOMAXPROCS(g.procs)
@@ -66,12 +81,16 @@ func cpu() time.Duration {
 // gauge decides how many CPUs are enough.
 type gauge struct {
 	procs, most int
+	fixed       bool
 	above       int // periods in a row in which what there is did not suffice
 	below       int // in which one less would have
 }
 
 // see takes in how many CPUs were used in a period.
 func (g *gauge) see(used float64) {
+	if g.fixed {
+		return
+	}
 	switch {
 	case used > busy*float64(g.procs):
 		g.above, g.below = g.above+1, 0
@@ -88,4 +107,35 @@ func (g *gauge) see(used float64) {
 		g.procs--
 		g.below = 0
 	}
+}
+
+// calmness knows when it is time to give memory back.
+type calmness struct {
+	worked bool // since the last time
+	still  int  // periods in a row without work
+}
+
+// see takes in how many CPUs were used in a period, and reports whether there is
+// something to give back, and nobody whom that would disturb.
+func (c *calmness) see(used float64) bool {
+	switch {
+	case used > work:
+		c.worked, c.still = true, 0
+	case used > still:
+		c.still = 0
+	default:
+		c.still++
+	}
+	if !c.worked || c.still < calm {
+		return false
+	}
+	*c = calmness{}
+	return true
+}
+
+// release gives back what is not in use. A pool gives up what it has in two
+// collections.
+func release() {
+	runtime.GC()
+	debug.FreeOSMemory()
 }

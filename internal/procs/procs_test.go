@@ -51,6 +51,45 @@ func TestAdapt(t *testing.T) {
 	close(stop)
 	<-ended
 	wait(2)
+
 	t.Setenv("GOMAXPROCS", "2")
-	Adapt(nil)
+	stop, ended = make(chan struct{}), make(chan struct{})
+	go func() { Adapt(stop); close(ended) }()
+	for range 50 {
+		time.Sleep(time.Millisecond)
+		if n := runtime.GOMAXPROCS(0); n != 2 {
+			t.Fatalf("GOMAXPROCS becomes %d although the environment says 2", n)
+		}
+	}
+	close(stop)
+	<-ended
+}
+
+func TestCalmness(t *testing.T) {
+	for name, c := range map[string]struct {
+		used []float64 // each for ten periods
+		want int       // how often it is time
+	}{
+		"nothing was done":        {[]float64{0, 0.01, 0, 0, 0}, 0},
+		"work, and then nothing":  {[]float64{0.5, 0, 0, 0, 0, 0}, 1},
+		"it goes on and on":       {[]float64{0.5, 0.1, 0.5, 0.1, 0.5}, 0},
+		"a little goes on":        {[]float64{0.5, 0.03, 0.03, 0.03, 0.03}, 0},
+		"pauses that are short":   {[]float64{0.5, 0, 0.5, 0, 0.5, 0}, 0},
+		"twice":                   {[]float64{0.5, 0, 0, 0.5, 0, 0, 0, 0}, 2},
+		"a little, then nothing":  {[]float64{0.03, 0, 0, 0}, 0},
+		"one burst, a long while": {[]float64{0.5, 0, 0, 0, 0, 0, 0, 0, 0}, 1},
+	} {
+		var k calmness
+		n := 0
+		for _, u := range c.used {
+			for range 10 {
+				if k.see(u) {
+					n++
+				}
+			}
+		}
+		if n != c.want {
+			t.Errorf("%s: %d times, want %d", name, n, c.want)
+		}
+	}
 }

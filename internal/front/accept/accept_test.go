@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -282,61 +281,6 @@ func TestRoom(t *testing.T) {
 	})
 }
 
-// Descriptors run out: it is logged once a second at most, costs no busy loop, and
-// goes on when there are some again.
-func TestNoDescriptors(t *testing.T) {
-	for _, m := range []lockmodes.Mode{lockmodes.None, lockmodes.PosixSem, lockmodes.Exclusive} {
-		t.Run(m.String(), func(t *testing.T) {
-			fd, dial := listen(t, "tcp", "127.0.0.1:0")
-			board, place := newPlace(t)
-			p := newProbe(t, Options{Mode: m, Lock: lockOf(t, m), Listeners: []int{fd}, Place: place})
-			p.start()
-			dial()
-			p.wait(1)
-			var was unix.Rlimit
-			if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-				t.Fatal(err)
-			}
-			restore := func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }
-			defer restore()
-			s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(s)
-			none := was
-			none.Cur = 0
-			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
-				t.Fatal(err)
-			}
-			sa, err := unix.Getsockname(fd)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := unix.Connect(s, sa); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(300 * time.Millisecond)
-			snap, err := board.Snapshot()
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := snap.Workers[0]
-			if w.Accepts != 1 || w.Empty < 2 || w.Empty > 20 {
-				t.Errorf("%d accepted, %d wake-ups without in 300 ms", w.Accepts, w.Empty)
-			}
-			restore()
-			p.wait(2)
-			dial()
-			p.wait(3)
-			p.a.Stop()
-			if n := strings.Count(p.log.String(), "no connection can be accepted"); n != 1 {
-				t.Errorf("logged %d times:\n%s", n, p.log.String())
-			}
-		})
-	}
-}
-
 // newPlace is a scoreboard of one worker.
 func newPlace(t *testing.T) (*scoreboard.Owner, *scoreboard.Place) {
 	t.Helper()
@@ -382,36 +326,6 @@ func TestCounters(t *testing.T) {
 			t.Errorf("nobody else wants the lock, and it was waited for %v s", w.LockWait)
 		}
 	})
-}
-
-// A lock that fails is done without.
-func TestLockFails(t *testing.T) {
-	o := lockmodes.Options{Mode: lockmodes.SysVSem, UID: -1}
-	s, err := lockmodes.Create(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := s.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := lockmodes.Open(o, f, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	fd, dial := listen(t, "tcp", "127.0.0.1:0")
-	p := newProbe(t, Options{Mode: o.Mode, Lock: l, Listeners: []int{fd}})
-	s.Close()
-	p.start()
-	dial()
-	p.wait(1)
-	dial()
-	p.wait(2)
-	p.a.Stop()
-	if !strings.Contains(p.log.String(), "accept lock fails") {
-		t.Errorf("the log says %q", p.log.String())
-	}
 }
 
 func TestWrongOptions(t *testing.T) {

@@ -54,7 +54,7 @@ const parkAfter = time.Second
 type workspace struct {
 	in   []byte // in[r:w] has been read from the client
 	r, w int
-	head wire.Head
+	head *wire.Head
 	res  response
 }
 
@@ -62,7 +62,7 @@ type workspace struct {
 const readBytes = 8 << 10
 
 var workspaces = sync.Pool{New: func() any {
-	w := &workspace{in: make([]byte, readBytes)}
+	w := &workspace{in: make([]byte, readBytes), head: new(wire.Head)}
 	w.res.init()
 	return w
 }}
@@ -169,7 +169,7 @@ func (c *conn) readHead() error {
 	for {
 		w := c.work // another one, where parking was given up at the last moment
 		if w.w > w.r {
-			n, err := wire.ParseHead(w.in[w.r:w.w], &w.head, c.s.opt.HeaderBytes)
+			n, err := wire.ParseHead(w.in[w.r:w.w], w.head, c.s.opt.HeaderBytes)
 			if err != nil {
 				return err
 			}
@@ -349,7 +349,13 @@ func (c *conn) answer() bool {
 		fine = res.finish()
 	}
 	ctx.cancel()
-	return c.after(res, b, fine)
+	asked := !c.work.head.KeepAlive
+	if ctx.isWatched() {
+		// Whoever does not wait for the handler, as http.TimeoutHandler, watches
+		// its context: the request may still be somebody's.
+		c.work.head = new(wire.Head)
+	}
+	return c.after(res, b, ending{aborted: !fine, asked: asked})
 }
 
 // handle calls the handler; false: it panicked.
@@ -379,21 +385,20 @@ func asksServer(r *http.Request) bool {
 
 // after decides what becomes of the connection behind an answer: true is
 // another request.
-func (c *conn) after(res *response, b *body, fine bool) bool {
+func (c *conn) after(res *response, b *body, e ending) bool {
 	if res.limited {
 		res.SetWriteDeadline(time.Time{})
 	}
-	whole := b == nil || b.finish(fine && !res.close)
-	if fine && !res.close && whole {
+	e.unread = b != nil && !b.finish(!e.aborted && !res.close)
+	if !e.aborted && !res.close && !e.unread {
 		res.end()
 		return true
 	}
-	e := ending{aborted: !fine, asked: !c.work.head.KeepAlive, unread: !whole}
-	if fine {
+	if e.aborted {
+		c.abandon()
+	} else {
 		res.end()
 		c.release()
-	} else {
-		c.abandon()
 	}
 	c.leave(e)
 	return false

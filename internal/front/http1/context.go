@@ -3,6 +3,7 @@ package http1
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,10 +14,19 @@ import (
 type requestContext struct {
 	c *conn
 
-	mu    sync.Mutex
-	done  chan struct{}
-	err   error
-	funcs []*func() // to be called at the end
+	mu      sync.Mutex
+	watched bool // somebody has asked for the channel
+	done    chan struct{}
+	err     error
+	last    uint64     // the number of the last function
+	first   numbered   // the one that is most often alone; 0: none
+	more    []numbered // the others, to be called at the end as well
+}
+
+// numbered is a function to be called at the end.
+type numbered struct {
+	n uint64
+	f func()
 }
 
 // Deadline implements context.Context: there is none.
@@ -28,6 +38,7 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 func (x *requestContext) Done() <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.watched = true
 	switch {
 	case x.done != nil:
 	case x.err != nil:
@@ -62,21 +73,38 @@ func (x *requestContext) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	p := &f
-	x.funcs = append(x.funcs, p)
-	return func() bool { return x.forget(p) }
+	x.last++
+	c := numbered{x.last, f}
+	if x.first.n == 0 {
+		x.first = c
+	} else {
+		x.more = append(x.more, c)
+	}
+	n := x.last
+	return func() bool { return x.forget(n) }
 }
 
-func (x *requestContext) forget(p *func()) bool {
+func (x *requestContext) forget(n uint64) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for i, q := range x.funcs {
-		if p == q {
-			x.funcs = append(x.funcs[:i], x.funcs[i+1:]...)
+	if x.first.n == n {
+		x.first = numbered{}
+		return true
+	}
+	for i, c := range x.more {
+		if c.n == n {
+			x.more = slices.Delete(x.more, i, i+1)
 			return true
 		}
 	}
 	return false
+}
+
+// isWatched reports whether somebody has asked for the channel.
+func (x *requestContext) isWatched() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.watched
 }
 
 // cancel ends the context.
@@ -87,13 +115,16 @@ func (x *requestContext) cancel() {
 		return
 	}
 	x.err = context.Canceled
-	funcs := x.funcs
-	x.funcs = nil
+	first, more := x.first, x.more
+	x.first, x.more = numbered{}, nil
 	if x.done != nil {
 		close(x.done)
 	}
 	x.mu.Unlock()
-	for _, f := range funcs {
-		go (*f)()
+	if first.n != 0 {
+		go first.f()
+	}
+	for _, c := range more {
+		go c.f()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -211,5 +212,39 @@ func TestShutdownWaitsForTakenConnections(t *testing.T) {
 	}
 	if b, _ := io.ReadAll(c); !strings.HasSuffix(string(b), "all") {
 		t.Errorf("%q", b)
+	}
+}
+
+// A handler that outlives its request, as http.TimeoutHandler lets it, still has
+// that request and none of the next.
+func TestTimeoutHandler(t *testing.T) {
+	const requests = 20
+	over := make(chan struct{}, requests)
+	slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { over <- struct{}{} }()
+		want := r.URL.Path
+		<-r.Context().Done()
+		for range 200 {
+			time.Sleep(100 * time.Microsecond)
+			if r.URL.Path != want || r.Header.Get("X-Path") != want {
+				t.Errorf("%s becomes %s, %q", want, r.URL.Path, r.Header)
+				return
+			}
+		}
+	})
+	_, addrs, _ := serving(t, http1.Options{KeepaliveIdle: time.Minute, Handler: http.TimeoutHandler(slow, 5*time.Millisecond, "late")}, 1)
+	c := dial(t, addrs[0])
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(c)
+	for i := range requests {
+		fmt.Fprintf(c, "GET /%d HTTP/1.1\r\nHost: x\r\nX-Path: /%d\r\n\r\n", i, i)
+		res, err := http.ReadResponse(in, nil)
+		if err != nil || res.StatusCode != 503 {
+			t.Fatal(res, err)
+		}
+		io.Copy(io.Discard, res.Body)
+	}
+	for range requests {
+		<-over
 	}
 }

@@ -19,7 +19,7 @@ const (
 	trailers            difference = "trailers are neither read nor sent: net/http does both for who asks for it"
 	badLength           difference = "a Content-Length of a handler that is none counts as none: net/http then does not count the body"
 	ownCoding           difference = "the coding of an answer is the connection's to choose: net/http sends the handler's"
-	usedAgain           difference = "a request, its header and its writer are used again after the handler's return, so that nobody may have them still, as http.TimeoutHandler lets a handler: net/http makes new ones"
+	usedAgain           difference = "a request, its header and its writer are used again after the handler's return, so that nobody may have them still but who watches the request's context, as http.TimeoutHandler does: net/http makes new ones"
 	closeSaid           difference = "close is said to who asked for keep-alive in HTTP/1.0: net/http just closes"
 	badCoding           difference = "a Transfer-Encoding that breaks the grammar is 400: net/http calls it unknown, 501"
 	connectHost         difference = "CONNECT without Host is 400, as any request of HTTP/1.1 (RFC 9112 section 3.2): net/http lets it pass"
