@@ -237,6 +237,9 @@ func (w *worker) stop(timeout time.Duration) {
 	}
 	if w.acceptor != nil {
 		w.acceptor.Stop()
+		for _, f := range w.listening {
+			f.Close()
+		}
 	}
 	if w.front != nil {
 		if err := w.front.Shutdown(ctx); err != nil {
