@@ -237,6 +237,9 @@ func (w *worker) stop(timeout time.Duration) {
 	}
 	if w.acceptor != nil {
 		w.acceptor.Stop()
+		if timeout >= 0 {
+			w.acceptor.Drain()
+		}
 		for _, f := range w.listening {
 			f.Close()
 		}

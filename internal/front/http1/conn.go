@@ -240,7 +240,10 @@ func (c *conn) awaitRequest() error {
 	}
 	c.idle.Store(true)
 	if c.s.stopping.Load() && c.pc.Queued() == 0 {
-		return errOver
+		if c.served > 0 {
+			return errOver
+		}
+		c.pc.SetReadDeadline(time.Now().Add(firstGrace))
 	}
 	return nil
 }
@@ -277,11 +280,20 @@ func (w *workspace) grow() {
 	w.in = append(w.in, make([]byte, len(w.in))...)
 }
 
-// dismiss ends an idle connection because the server stops.
+// firstGrace is how long a stop waits for the first byte of a connection that has
+// just been made: its request is on its way.
+const firstGrace = time.Second
+
+// dismiss ends an idle connection because the server stops, and soon one on which
+// nothing has come yet.
 func (c *conn) dismiss() {
 	c.s.dismissing.Lock()
 	defer c.s.dismissing.Unlock()
-	if c.idle.Load() {
+	switch {
+	case !c.idle.Load():
+	case c.state.Load() == uint32(scoreboard.Reading): // the first request's
+		c.pc.SetReadDeadline(time.Now().Add(firstGrace))
+	default:
 		c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
 	}
 }
