@@ -51,7 +51,7 @@ func (s *Site) Resolve(u *url.URL, inside bool) Target { return s.find(u, query{
 
 func (s *Site) find(u *url.URL, q query) Target {
 	path := u.Path
-	if path == "" && u.Host != "" {
+	if path == "" && u.Scheme != "" { // the target of CONNECT has neither
 		path = "/" // http://host, or http://host?query (RFC 9110 section 4.2.3)
 	}
 	p, ok := cleaned(path)

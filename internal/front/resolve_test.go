@@ -234,6 +234,9 @@ func TestResolve(t *testing.T) {
 	if got := resolveText(site, "/internal/x", true, dir); got != "file $/www/internal/x" {
 		t.Errorf("from inside: %s", got)
 	}
+	if got := said(site.Resolve(&url.URL{Host: "x:80"}, false), dir); got != "400" {
+		t.Errorf("CONNECT x:80: %s", got)
+	}
 }
 
 func TestResolvePolicies(t *testing.T) {
