@@ -250,6 +250,12 @@ func (w *worker) stop(timeout time.Duration) {
 	}
 	if w.acceptor != nil {
 		w.acceptor.Stop()
+		if timeout >= 0 {
+			w.acceptor.Drain()
+		}
+		for _, f := range w.listening {
+			f.Close()
+		}
 	}
 	if w.front != nil {
 		if err := w.front.Shutdown(ctx); err != nil {

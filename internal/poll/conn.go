@@ -181,21 +181,27 @@ func (c *Conn) waitWrite() error {
 	if c.sendTimeout <= 0 {
 		return c.wait(&c.writer, broken)
 	}
-	for queued := c.unsent(); ; {
-		c.setDeadline(&c.writer, c.set.Now().Add(c.sendTimeout))
+	now := c.set.Now()
+	for queued, since := c.unsent(), now; ; now = c.set.Now() {
+		c.setDeadline(&c.writer, now.Add(c.sendTimeout/sendLooks))
 		err := c.wait(&c.writer, broken)
 		if err != os.ErrDeadlineExceeded {
 			return err
 		}
 		// The kernel says that there is room when a third of the buffer is free,
 		// which a slow peer may take minutes for: what counts is that it takes.
-		left := c.unsent()
-		if left >= queued {
+		switch left := c.unsent(); {
+		case left < queued:
+			queued, since = left, c.set.Now()
+		case c.set.Now().Sub(since) >= c.sendTimeout:
 			return err
 		}
-		queued = left
 	}
 }
+
+// sendLooks is how often a send timeout's time is looked for progress: what is on
+// its way when the wait begins still arrives, so that one look would double it.
+const sendLooks = 4
 
 // unsent is how many bytes have not been taken by the peer.
 func (c *Conn) unsent() int {

@@ -164,6 +164,26 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// A peer that took something when the wait had begun, and nothing since, gets the
+// send timeout from then on, not twice.
+func TestSendTimeoutAfterProgress(t *testing.T) {
+	t.Parallel()
+	c, peer := pair(t, newSet(t), "unix")
+	const timeout = 2 * time.Second
+	c.SetSendTimeout(timeout)
+	var took atomic.Int64
+	begin := time.Now()
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		n, _ := io.ReadFull(peer, make([]byte, 96<<10)) // too little for the kernel to say that there is room
+		took.Store(int64(n))
+	}()
+	_, err := c.Write(make([]byte, 64<<20))
+	if d := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took.Load() == 0 || d < timeout || d > timeout*7/4 {
+		t.Errorf("%v after %v; the peer took %d bytes", err, d, took.Load())
+	}
+}
+
 // Many deadlines at once, near and far, pass in time and none early.
 func TestWheel(t *testing.T) {
 	s := newSet(t)

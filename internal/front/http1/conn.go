@@ -246,7 +246,10 @@ func (c *conn) awaitRequest() error {
 	}
 	c.idle.Store(true)
 	if c.s.stopping.Load() && c.pc.Queued() == 0 {
-		return errOver
+		if c.served > 0 {
+			return errOver
+		}
+		c.pc.SetReadDeadline(time.Now().Add(firstGrace))
 	}
 	return nil
 }
@@ -288,11 +291,20 @@ func (w *workspace) grow() {
 	w.in = append(w.in, make([]byte, len(w.in))...)
 }
 
-// dismiss ends an idle connection because the server stops.
+// firstGrace is how long a stop waits for the first byte of a connection that has
+// just been made: its request is on its way.
+const firstGrace = time.Second
+
+// dismiss ends an idle connection because the server stops, and soon one on which
+// nothing has come yet.
 func (c *conn) dismiss() {
 	c.s.dismissing.Lock()
 	defer c.s.dismissing.Unlock()
-	if c.idle.Load() {
+	switch {
+	case !c.idle.Load():
+	case c.state.Load() == uint32(scoreboard.Reading): // the first request's
+		c.pc.SetReadDeadline(time.Now().Add(firstGrace))
+	default:
 		c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
 	}
 }
@@ -384,13 +396,18 @@ func (c *conn) handle(res *response, r *http.Request) (fine bool) {
 				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	if r.RequestURI == "*" {
-		// It asks about the server as a whole (RFC 9110 section 9.3.7), and no
-		// handler has a place for it.
-		return true
+	if asksServer(r) {
+		return true // no handler has a place for it
 	}
 	c.s.opt.Handler.ServeHTTP(res, r)
 	return true
+}
+
+// asksServer reports whether the question is about the server as a whole
+// (RFC 9110 section 9.3.7). A client of a proxy asks so by an absolute target
+// without path and query (RFC 9112 section 3.2.4).
+func asksServer(r *http.Request) bool {
+	return r.RequestURI == "*" || r.Method == http.MethodOptions && r.URL.Path == "" && r.URL.RawQuery == "" && !r.URL.ForceQuery
 }
 
 // after decides what becomes of the connection behind an answer: true is

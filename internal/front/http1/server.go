@@ -201,8 +201,9 @@ func (s *Server) delist(c *conn) {
 	}
 }
 
-// Shutdown closes idle connections, and lets the requests in progress finish and
-// lingering connections end in their time. Whoever gives connections must have
+// Shutdown closes idle connections, those without a first request a second later,
+// and lets the requests in progress finish and lingering connections end in their
+// time. Whoever gives connections must have
 // stopped. When ctx ends first, the rest is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.crew.end()
