@@ -126,6 +126,7 @@ type run struct {
 	conv   Attempt
 	head   cgi.Header
 	body   answer
+	buf    *[]byte     // of the header block; nil: it has been given back
 	wake   func()      // calls interrupt; made once
 	asleep func() bool // takes back that the end of ctx will
 	shared bool        // with another goroutine, which may outlive the attempt
@@ -203,9 +204,18 @@ func (x *run) attempt(body *Body, tried Tried) (Answer, error) {
 	if x.req.NPH {
 		return Answer{}, x.passRaw()
 	}
-	bp := relayBuffers.Get().(*[]byte)
-	defer relayBuffers.Put(bp)
-	return x.answer((*bp)[:0])
+	x.buf = relayBuffers.Get().(*[]byte)
+	defer x.giveBack()
+	return x.answer((*x.buf)[:0])
+}
+
+// giveBack gives the buffer of the header back, when nothing in it is needed any
+// more.
+func (x *run) giveBack() {
+	if x.buf != nil {
+		relayBuffers.Put(x.buf)
+		x.buf = nil
+	}
 }
 
 // orTimeout tells a request whose time is over from a client that left.

@@ -32,6 +32,7 @@ func (x *run) final(h *cgi.Header, rest []byte) error {
 		return x.fileError(err)
 	}
 	defer f.Close()
+	x.giveBack() // a download may take hours
 	copyHeader(x.w.Header(), h)
 	return x.sent(x.Sender.Reply(h.Code()).Serve(x.w, x.req.HTTP, f))
 }

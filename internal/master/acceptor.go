@@ -1,6 +1,7 @@
 package master
 
 import (
+	"net"
 	"net/netip"
 	"os"
 
@@ -10,6 +11,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/front/accept"
 	"sluice/internal/front/http1"
+	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
 	"sluice/lockmodes"
 )
@@ -54,6 +56,11 @@ func listenerOf(f *os.File) (*http1.Listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	_, isUnix := sa.(*unix.SockaddrUnix)
-	return &http1.Listener{TCP: !isUnix}, nil
+	addr := poll.Addr(sa)
+	t, tcp := addr.(*net.TCPAddr)
+	l := &http1.Listener{TCP: tcp}
+	if !tcp || !t.IP.IsUnspecified() { // else each connection has its own
+		l.Addr = addr
+	}
+	return l, nil
 }

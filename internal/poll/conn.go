@@ -29,8 +29,8 @@ type Conn struct {
 
 	reader, writer waiter
 	onHangup       atomic.Pointer[func(broken bool)]
-	wake           func()        // of a parked connection
-	sendTimeout    time.Duration // 0: the write deadline counts
+	wake           func()       // of a parked connection
+	sendTimeout    atomic.Int64 // a time.Duration; 0: the write deadline counts
 
 	looked     atomic.Int64 // tick at which the wheel looks at it; 0: none
 	prev, next *Conn        // in that slot
@@ -178,22 +178,22 @@ func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
 // waitWrite waits for room. A peer that has only closed its side may still take
 // what is sent.
 func (c *Conn) waitWrite() error {
-	if c.sendTimeout <= 0 {
-		return c.wait(&c.writer, broken)
-	}
-	now := c.set.Now()
-	for queued, since := c.unsent(), now; ; now = c.set.Now() {
-		c.setDeadline(&c.writer, now.Add(c.sendTimeout/sendLooks))
-		err := c.wait(&c.writer, broken)
-		if err != os.ErrDeadlineExceeded {
-			return err
+	var since time.Time
+	for queued := -1; ; {
+		most := time.Duration(c.sendTimeout.Load())
+		if most <= 0 {
+			return c.wait(&c.writer, broken)
 		}
 		// The kernel says that there is room when a third of the buffer is free,
 		// which a slow peer may take minutes for: what counts is that it takes.
-		switch left := c.unsent(); {
-		case left < queued:
-			queued, since = left, c.set.Now()
-		case c.set.Now().Sub(since) >= c.sendTimeout:
+		now := c.set.Now()
+		if left := c.unsent(); queued < 0 || left < queued {
+			queued, since = left, now
+		} else if now.Sub(since) >= most {
+			return os.ErrDeadlineExceeded
+		}
+		c.setDeadline(&c.writer, now.Add(most/sendLooks))
+		if err := c.wait(&c.writer, broken); err != os.ErrDeadlineExceeded {
 			return err
 		}
 	}
@@ -214,7 +214,7 @@ func (c *Conn) unsent() int {
 
 // SetSendTimeout bounds how long a Write waits without any progress, in place of
 // a write deadline; 0 is no bound. It costs nothing while there is room.
-func (c *Conn) SetSendTimeout(d time.Duration) { c.sendTimeout = d }
+func (c *Conn) SetSendTimeout(d time.Duration) { c.sendTimeout.Store(int64(d)) }
 
 // begin says that the descriptor is in use; false: it is closed. Then nothing is
 // counted: the end of a use that never was would close the descriptor once more,
@@ -308,7 +308,7 @@ func (c *Conn) send(p []byte, flags uintptr) (total int, err error) {
 	}
 	defer c.end()
 	for len(p) > 0 {
-		if c.sendTimeout == 0 && c.writer.expired(c.set.now.Load()) {
+		if c.sendTimeout.Load() == 0 && c.writer.expired(c.set.now.Load()) {
 			return total, os.ErrDeadlineExceeded
 		}
 		c.writer.ready.Store(false)

@@ -42,7 +42,7 @@ func (c *Conn) try(w *waiter, f func(fd uintptr) bool, wait func() error) error 
 	}
 	defer c.end()
 	for {
-		if (w == &c.reader || c.sendTimeout == 0) && w.expired(c.set.now.Load()) {
+		if (w == &c.reader || c.sendTimeout.Load() == 0) && w.expired(c.set.now.Load()) {
 			return os.ErrDeadlineExceeded
 		}
 		w.ready.Store(false)

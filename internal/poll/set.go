@@ -71,8 +71,20 @@ func (s *Set) Close() {
 // Now is the time, with a monotonic reading.
 func (s *Set) Now() time.Time {
 	t := time.Now()
-	s.now.Store(int64(t.Sub(s.base)))
+	s.advance(int64(t.Sub(s.base)))
 	return t
+}
+
+// advance moves the clock on. It never goes back, whoever was held up between a
+// look at the time and this: who has been woken for a deadline that has passed
+// looks at the clock again, and nobody would wake it a second time.
+func (s *Set) advance(now int64) {
+	for {
+		old := s.now.Load()
+		if old >= now || s.now.CompareAndSwap(old, now) {
+			return
+		}
+	}
 }
 
 // since counts a time from the base; it is 0 for the zero time.

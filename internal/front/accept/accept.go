@@ -89,7 +89,10 @@ func New(o Options) (*Acceptor, error) {
 	return a, nil
 }
 
-// Start begins to accept. It may be called once.
+// errStopped is a Start behind Stop.
+var errStopped = errors.New("stopped")
+
+// Start begins to accept. It may be called once, and not behind Stop.
 func (a *Acceptor) Start() error {
 	if err := a.way.start(); err != nil {
 		return fmt.Errorf("accept: %w", err)

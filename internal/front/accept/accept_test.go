@@ -224,6 +224,9 @@ func TestStopBeforeStart(t *testing.T) {
 		}
 		a.Stop()
 		a.Resume()
+		if a.Start() == nil {
+			t.Error("it starts behind Stop")
+		}
 		dial()
 		time.Sleep(20 * time.Millisecond)
 		if n := p.count(); n != 0 {

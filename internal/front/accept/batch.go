@@ -63,7 +63,7 @@ func (b *batch) fill(ready []*listener, room int) {
 			if l.due == 0 {
 				continue
 			}
-			if b.n == room || calls == tries {
+			if b.n >= room || calls == tries {
 				return
 			}
 			calls++

@@ -78,6 +78,9 @@ func newThread(o Options) (*thread, error) {
 func (t *thread) start() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.stopping {
+		return errStopped
+	}
 	t.started = true
 	go t.run()
 	return nil

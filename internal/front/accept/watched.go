@@ -34,6 +34,9 @@ func newWatched(o Options) *watched {
 func (w *watched) start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.stopped {
+		return errStopped
+	}
 	return w.watch()
 }
 

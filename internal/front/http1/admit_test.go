@@ -104,6 +104,14 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
+// Without a limit nobody is one too many.
+func TestRefuseWithoutLimit(t *testing.T) {
+	o := keeping
+	o.Connections, o.Refuse = 0, true
+	_, addrs, _ := serving(t, o, 1)
+	served(t, dial(t, addrs[0]), 200)
+}
+
 // What is refused ends also where the client does not: in the time that there is
 // for it, and at once when the server stops.
 func TestRefusedStay(t *testing.T) {

@@ -42,6 +42,7 @@ type conn struct {
 
 	limit  time.Time // by which what is being read must be here; zero: none
 	served int       // requests
+	reset  bool      // its close is to be a reset
 	work   *workspace
 	drain  draining // how it lingers
 }
@@ -279,6 +280,17 @@ func (c *conn) quiet() error {
 		return nil
 	}
 	return errParked
+}
+
+// giveWay closes a parked connection, unless its next request is here.
+func (c *conn) giveWay() {
+	switch {
+	case !c.pc.Unpark():
+	case c.pc.Queued() > 0:
+		c.s.serve(c)
+	default:
+		c.close()
+	}
 }
 
 // grow makes room for more of a head.

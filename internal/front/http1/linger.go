@@ -109,6 +109,8 @@ type draining struct {
 func (c *conn) leave(e ending) {
 	o := &c.s.opt.Linger
 	switch {
+	case c.reset: // a half close would be the answer's clean end
+		c.close()
 	case o.Mode == LingerKernel && !e.aborted:
 		c.closeInKernel()
 	case o.Mode.lingers(e, c.pc.Queued) && !c.pc.Broken() && c.lingerCounted():

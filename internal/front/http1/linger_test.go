@@ -168,6 +168,28 @@ func TestLingers(t *testing.T) {
 	}
 }
 
+// An answer whose end is that of the connection, and that is aborted, ends with a
+// reset in every mode: the half close of one that lingers would be its clean end.
+func TestAbortedIsReset(t *testing.T) {
+	for m := http1.LingerOff; m <= http1.LingerAdaptive; m++ {
+		t.Run(m.String(), func(t *testing.T) {
+			_, addrs, _ := http1test.Serve(t, http1.Options{Linger: http1.Linger{Mode: m, Idle: 2 * time.Second, Total: 20 * time.Second, Max: 10},
+				Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					io.WriteString(w, "x")
+					http.NewResponseController(w).Flush()
+					w.(http1.Connection).Reset()
+					panic(http.ErrAbortHandler)
+				})}, 1)
+			c := dial(t, addrs[0])
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			io.WriteString(c, "GET / HTTP/1.0\r\n\r\nmore")
+			if _, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	}
+}
+
 func total(c scoreboard.Connections) int {
 	return c.Reading + c.Waiting + c.Working + c.Sending + c.Idle + c.Lingering
 }

@@ -45,7 +45,6 @@ type response struct {
 	held     bool // what was sent last waits for the end of the connection
 	close    bool // this is the connection's last answer
 	hijacked bool
-	duplex   bool // the handler reads while it writes
 }
 
 // Connection is what a handler may ask a ResponseWriter of this package, behind
@@ -122,7 +121,7 @@ func (w *response) interim(status int) {
 		w.body.asks.CompareAndSwap(wished, granted)
 	}
 	b := wire.AppendStatusLine(w.out[:0], 1, status)
-	b = wire.AppendHeader(b, w.header)
+	b = wire.AppendHeader(b, w.header, ownFields...)
 	w.out = append(b, "\r\n"...)
 	w.send(w.out, false)
 }
@@ -434,10 +433,7 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 }
 
 // EnableFullDuplex is for http.ResponseController: it is always so.
-func (w *response) EnableFullDuplex() error {
-	w.duplex = true
-	return nil
-}
+func (w *response) EnableFullDuplex() error { return nil }
 
 // Hijack implements http.Hijacker. What has been read of the connection is in
 // the Reader. The request's context still ends when the client leaves, and with
@@ -469,7 +465,10 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *response) CanReset() bool { return w.c.l.TCP }
 
 // Reset implements Connection.
-func (w *response) Reset() { w.c.pc.SetLinger(0) }
+func (w *response) Reset() {
+	w.c.reset = true
+	w.c.pc.SetLinger(0)
+}
 
 // State implements Connection.
 func (w *response) State(s scoreboard.ConnState) { w.c.move(s) }

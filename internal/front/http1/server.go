@@ -51,7 +51,11 @@ type Server struct {
 
 	mu     sync.Mutex
 	conns  *conn // all that are open, a list
+	oldest *conn // its end
 	open   int
+	// clearing: somebody makes room.
+	clearing bool
+
 	ended  chan struct{} // closed when the last has gone after Shutdown; made by it
 	linger lingering
 	crew   crew
@@ -136,7 +140,7 @@ func (s *Server) enlist(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fits := true
-	if s.opt.Refuse && s.room() <= 0 {
+	if s.opt.Refuse && s.opt.Connections > 0 && s.room() <= 0 {
 		fits = s.admission.n < refusedMost
 		s.admission.n++
 		c.why = atLimit
@@ -146,9 +150,46 @@ func (s *Server) enlist(c *conn) bool {
 	c.next = s.conns
 	if c.next != nil {
 		c.next.prev = c
+	} else {
+		s.oldest = c
 	}
 	s.conns = c
+	if s.opt.Connections > 0 && !s.opt.Refuse && s.room() == 0 && !s.clearing {
+		s.clearing = true
+		go s.makeRoom()
+	}
 	return fits && !s.stopping.Load()
+}
+
+// How many connections are looked at for room, and how many make it, at once.
+const (
+	roomLooks  = 256
+	roomWanted = 16
+)
+
+// makeRoom closes idle connections when the last place has been taken: who waits
+// to be let in has something to ask. Those go that have been here for longest and
+// are parked, and have had an answer.
+func (s *Server) makeRoom() {
+	var idle []*conn
+	s.mu.Lock()
+	c := s.oldest
+	for range roomLooks {
+		if c == nil || len(idle) == roomWanted {
+			break
+		}
+		if scoreboard.ConnState(c.state.Load()) == scoreboard.Idle {
+			idle = append(idle, c)
+		}
+		c = c.prev
+	}
+	s.mu.Unlock()
+	for _, c := range idle {
+		c.giveWay()
+	}
+	s.mu.Lock()
+	s.clearing = false
+	s.mu.Unlock()
 }
 
 // surplus makes a connection one of those that are refused; false: there are too
@@ -184,6 +225,8 @@ func (s *Server) delist(c *conn) {
 	}
 	if c.next != nil {
 		c.next.prev = c.prev
+	} else {
+		s.oldest = c.prev
 	}
 	c.next, c.prev = nil, nil
 	full := c.why == welcome && s.room() == 0
@@ -203,19 +246,21 @@ func (s *Server) delist(c *conn) {
 
 // Shutdown closes idle connections, those without a first request a second later,
 // and lets the requests in progress finish and lingering connections end in their
-// time. Whoever gives connections must have
-// stopped. When ctx ends first, the rest is closed.
+// time. Whoever gives connections must have stopped. When ctx ends first, the
+// rest is closed. It may be called again while it waits, with a context that ends
+// earlier.
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.crew.end()
 	s.mu.Lock()
 	s.stopping.Store(true)
-	ended := make(chan struct{})
-	if s.open == 0 {
-		close(ended)
-	} else {
-		s.ended = ended
+	if s.ended == nil && s.open > 0 {
+		s.ended = make(chan struct{})
 	}
+	ended := s.ended
 	s.mu.Unlock()
+	if ended == nil {
+		return nil
+	}
 	for _, c := range s.all() {
 		c.dismiss()
 	}

@@ -135,7 +135,8 @@ func TestSendTimeout(t *testing.T) {
 	}
 }
 
-// Shutdown lets a request finish and nobody else in.
+// Shutdown lets a request finish and nobody else in, and all who asked for it are
+// told.
 func TestShutdown(t *testing.T) {
 	working, finish := make(chan struct{}), make(chan struct{})
 	s, addrs, stop := serving(t, http1.Options{KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -153,9 +154,11 @@ func TestShutdown(t *testing.T) {
 		answer <- err
 	}()
 	<-working
-	stopped := make(chan error, 1)
+	stopped := make(chan error)
 	stop()
-	go func() { stopped <- s.Shutdown(context.Background()) }()
+	for range 2 {
+		go func() { stopped <- s.Shutdown(context.Background()) }()
+	}
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		n, err := net.Dial("tcp", addrs[0])
@@ -175,8 +178,15 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("the request in progress: %v", err)
 	}
 	idle.Close()
-	if err := <-stopped; err != nil {
-		t.Errorf("Shutdown: %v", err)
+	for range 2 {
+		select {
+		case err := <-stopped:
+			if err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a Shutdown does not return")
+		}
 	}
 }
 
@@ -285,5 +295,43 @@ func TestLastAnswerIsNotHeld(t *testing.T) {
 				t.Errorf("behind the answer: %d bytes, %v", n, err)
 			}
 		})
+	}
+}
+
+// At the limit connections that idle give way to those that wait, the oldest
+// first; who works, or has just been answered, stays.
+func TestIdleGiveWay(t *testing.T) {
+	working, finish := make(chan struct{}), make(chan struct{})
+	_, addrs, _ := serving(t, http1.Options{Connections: 3, KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/work" {
+				close(working)
+				<-finish
+			}
+			io.WriteString(w, "ok")
+		})}, 1)
+	busy := dial(t, addrs[0])
+	io.WriteString(busy, "GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-working
+	idle := dial(t, addrs[0])
+	if _, err := ask(idle, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond) // it is parked
+	for i := range 3 {
+		c := dial(t, addrs[0])
+		if _, err := ask(c, 20*time.Second); err != nil {
+			t.Fatalf("connection %d beyond the limit: %v", i, err)
+		}
+		time.Sleep(1200 * time.Millisecond)
+	}
+	idle.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the one that has idled for longest: %v", err)
+	}
+	close(finish)
+	busy.SetDeadline(time.Now().Add(10 * time.Second))
+	if res, err := http.ReadResponse(bufio.NewReader(busy), nil); err != nil || res.StatusCode != 200 {
+		t.Error(res, err)
 	}
 }

@@ -159,19 +159,22 @@ func TestInformational(t *testing.T) {
 	})
 }
 
-// A hint leaves at once.
+// A hint leaves at once, without what is about the answer's body (RFC 9110 section
+// 8.6).
 func TestInformationalAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, m mode) {
 		first := make(chan bool)
 		s := m.serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Link", "</a>")
+			w.Header().Set("Content-Length", "2")
 			w.WriteHeader(103)
 			<-first
+			io.WriteString(w, "ok")
 		})
 		c := dial(t, s)
 		c.send(get)
 		a := c.answer("GET") // before the handler has gone on
-		if a.status != 103 || a.header.Get("Link") != "</a>" || a.header.Get("Date") != "" {
+		if a.status != 103 || a.header.Get("Link") != "</a>" || a.header.Get("Date") != "" || a.header["Content-Length"] != nil {
 			t.Errorf("%v %v", a, a.header)
 		}
 		close(first)
