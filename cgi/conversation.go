@@ -86,14 +86,17 @@ type Starter interface {
 	Start(c Command, stdin, stdout, stderr *os.File) (Process, error)
 }
 
-// Process is a program that a Starter started.
+// Process is a program that a Starter started. It may have a method Ended() bool,
+// which looks whether it has ended and does not wait; Run would otherwise ask
+// Done.
 type Process interface {
 	// PID is the process id; it is also the id of the process group.
 	PID() int
 	// Signal sends to the whole process group, as long as its leader has not
 	// been reaped.
 	Signal(syscall.Signal) error
-	// Done is closed when the process has been reaped.
+	// Done is closed when the process has been reaped. Somebody who started it
+	// has to ask for Done, since it may be that only this has it reaped.
 	Done() <-chan struct{}
 	// Ending says how it ended; it may be asked after Done.
 	Ending() Ending

@@ -2,19 +2,12 @@ package cgi
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
-
-// Input is the body of a request, as a script's standard input. At most one of
-// the two is set; with none the script reads from /dev/null.
-type Input struct {
-	Memory []byte   // passed through a pipe
-	File   *os.File // becomes the standard input itself, from its beginning
-}
 
 // Options say how a script is run and stopped.
 type Options struct {
@@ -26,151 +19,94 @@ type Options struct {
 	// Stderr gets what the script writes to its standard error, and is
 	// flushed at its end. nil throws it away.
 	Stderr func(pid int) *Lines
+	// Poller waits for the pipes; nil: goroutines do.
+	Poller Poller
 }
 
 // Script is the Conversation with one running script.
 type Script struct {
-	proc Process
-	out  *os.File
-	in   *os.File // what is still being written to; nil: nothing
-	opt  Options
-	once sync.Once
+	proc   Process
+	out    Output
+	in     *os.File   // what is still being written to; nil: nothing
+	errors *errorPipe // nil: a goroutine reads them
+	opt    Options
+	once   sync.Once
+	closed atomic.Bool
 }
 
 // Run starts the command with the input and returns the conversation with it.
-// The script has been started once, and only once, when there is no error.
+// The script has been started once, and only once, when there is no error. Close
+// has to be called then.
 func Run(st Starter, c Command, in Input, opt Options) (*Script, error) {
-	stdin, feed, err := openInput(in)
+	input, err := openInput(in)
 	if err != nil {
 		return nil, fmt.Errorf("stdin of %s: %w", c.Path, err)
 	}
-	if stdin != in.File { // which stays its owner's
-		defer stdin.Close()
-	}
-	outR, outW, err := os.Pipe()
+	defer input.close()
+	s := &Script{opt: opt}
+	outW, err := s.openOutput()
 	if err != nil {
-		feed.close()
+		input.drop()
 		return nil, fmt.Errorf("stdout of %s: %w", c.Path, err)
 	}
 	defer outW.Close()
-	errR, errW, err := os.Pipe()
+	errR, errW, err := s.openErrors()
 	if err != nil {
-		feed.close()
-		outR.Close()
+		input.drop()
+		s.out.Close()
 		return nil, fmt.Errorf("stderr of %s: %w", c.Path, err)
 	}
 	defer errW.Close()
-	p, err := st.Start(c, stdin, outW, errW)
+	s.proc, err = st.Start(c, input.file, outW, errW)
 	if err != nil {
-		feed.close()
-		outR.Close()
-		errR.Close()
+		input.drop()
+		s.out.Close()
+		if s.errors != nil {
+			s.errors.drop()
+		} else {
+			errR.Close()
+		}
 		return nil, err
 	}
-	s := &Script{proc: p, out: outR, in: feed.start(), opt: opt}
-	go s.readErrors(errR)
+	s.in = input.start()
+	if s.errors != nil {
+		s.errors.started(s.proc.PID())
+	} else {
+		go readErrors(errR, s.proc, opt.Stderr)
+	}
 	return s, nil
 }
 
-// openInput prepares the read end of the script's input, and who writes the
-// rest of it.
-func openInput(in Input) (*os.File, *feeder, error) {
-	switch {
-	case in.File != nil:
-		if _, err := in.File.Seek(0, io.SeekStart); err != nil {
-			return nil, nil, err
-		}
-		return in.File, nil, nil
-	case len(in.Memory) > 0:
-		r, w, err := os.Pipe()
-		if err != nil {
-			return nil, nil, err
-		}
-		f := &feeder{w: w, rest: in.Memory}
-		f.fill()
-		return r, f, nil
-	}
-	f, err := os.Open(os.DevNull)
-	return f, nil, err
-}
-
-// feeder writes a body to a pipe. What fits the pipe is written before the
-// script is started, so that most requests need no goroutine for it.
-type feeder struct {
-	w    *os.File
-	rest []byte
-}
-
-// fill writes what the pipe takes at once.
-func (f *feeder) fill() {
-	rc, err := f.w.SyscallConn()
+// openOutput makes the pipe of the answer and returns the script's end.
+func (s *Script) openOutput() (*os.File, error) {
+	p, err := pipe(readEnd)
 	if err != nil {
-		return
+		return nil, err
 	}
-	rc.Write(func(fd uintptr) bool {
-		for len(f.rest) > 0 {
-			n, err := syscall.Write(int(fd), f.rest)
-			if err == syscall.EINTR {
-				continue
-			}
-			if err != nil {
-				break
-			}
-			f.rest = f.rest[n:]
-		}
-		return true
-	})
-	if len(f.rest) == 0 {
-		f.close()
+	if s.opt.Poller == nil {
+		s.out = os.NewFile(uintptr(p[readEnd]), "stdout")
+	} else if s.out, err = s.opt.Poller.Output(p[readEnd]); err != nil {
+		syscall.Close(p[writeEnd])
+		return nil, err
 	}
+	return os.NewFile(uintptr(p[writeEnd]), "stdout"), nil
 }
 
-// start writes the rest behind the caller's back, and returns the pipe if there
-// is a rest.
-func (f *feeder) start() *os.File {
-	if f == nil || f.w == nil {
-		return nil
+// openErrors makes the pipe of the errors and returns the script's end, and ours
+// where a goroutine reads it.
+func (s *Script) openErrors() (r, w *os.File, err error) {
+	p, err := pipe(readEnd)
+	if err != nil {
+		return nil, nil, err
 	}
-	// The goroutine ends when all has been read, or the pipe has no reader any
-	// more, or after Close with the script.
-	go func() {
-		f.w.Write(f.rest)
-		f.w.Close()
-	}()
-	return f.w
-}
-
-func (f *feeder) close() {
-	if f != nil && f.w != nil {
-		f.w.Close()
-		f.w = nil
+	if s.opt.Poller == nil {
+		r = os.NewFile(uintptr(p[readEnd]), "stderr")
+	} else if s.errors, err = openErrors(s.opt.Poller, p[readEnd], s.opt.Stderr); err != nil {
+		syscall.Close(p[writeEnd])
+		return nil, nil, err
 	}
+	return r, os.NewFile(uintptr(p[writeEnd]), "stderr"), nil
 }
-
-func (s *Script) readErrors(r *os.File) {
-	defer r.Close()
-	// A grandchild may hold the pipe after the script has gone.
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-s.proc.Done():
-			r.SetReadDeadline(time.Now().Add(stderrLinger))
-		case <-stop:
-		}
-	}()
-	if s.opt.Stderr == nil {
-		io.Copy(io.Discard, r)
-		return
-	}
-	l := s.opt.Stderr(s.proc.PID())
-	io.Copy(l, r)
-	l.Flush()
-}
-
-// stderrLinger is how long the standard error of a script is read after its
-// end: what it wrote last is in the pipe already.
-const stderrLinger = 200 * time.Millisecond
 
 // PID is the process id of the script.
 func (s *Script) PID() int { return s.proc.PID() }
@@ -180,7 +116,13 @@ func (s *Script) Done() <-chan struct{} { return s.proc.Done() }
 
 // Read reads the script's standard output. io.EOF is its end; whether the
 // script died is for Ended to say. After Close it is os.ErrClosed.
-func (s *Script) Read(p []byte) (int, error) { return s.out.Read(p) }
+func (s *Script) Read(p []byte) (int, error) {
+	n, err := s.out.Read(p)
+	if err != nil && s.closed.Load() {
+		err = os.ErrClosed
+	}
+	return n, err
+}
 
 // SetReadDeadline bounds the Reads to come.
 func (s *Script) SetReadDeadline(t time.Time) error { return s.out.SetReadDeadline(t) }
@@ -190,13 +132,8 @@ func (s *Script) Interrupt() { s.out.SetReadDeadline(time.Unix(1, 0)) }
 
 // Ended waits at most d for the script to be reaped.
 func (s *Script) Ended(d time.Duration) (Ending, bool) {
-	select {
-	case <-s.proc.Done():
-		return s.proc.Ending(), true
-	default:
-	}
-	if d <= 0 {
-		return Ending{}, false
+	if end, ok := ended(s.proc); ok || d <= 0 {
+		return end, ok
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -208,24 +145,53 @@ func (s *Script) Ended(d time.Duration) (Ending, bool) {
 	}
 }
 
+// ended looks whether a process has ended.
+func ended(p Process) (Ending, bool) {
+	if l, ok := p.(interface{ Ended() bool }); ok {
+		if !l.Ended() {
+			return Ending{}, false
+		}
+		return p.Ending(), true
+	}
+	select {
+	case <-p.Done():
+		return p.Ending(), true
+	default:
+		return Ending{}, false
+	}
+}
+
 // Close ends the conversation. Complete lets the script work on for Background;
 // Stop and Abort send the stop signal at once. In every case the whole process
 // group gets SIGKILL after the grace.
 func (s *Script) Close(how Closing) {
 	s.once.Do(func() {
+		s.closed.Store(true)
 		s.out.Close()
 		if _, ok := s.Ended(0); ok && s.in == nil {
+			s.endErrors()
 			return
 		}
-		go func() {
-			s.stop(how)
-			if s.in != nil {
-				// A grandchild may hold the other end, and never read.
-				<-s.proc.Done()
-				s.in.Close()
-			}
-		}()
+		go s.finish(how)
 	})
+}
+
+// finish is the end of a script that works on, or of its input.
+func (s *Script) finish(how Closing) {
+	done := s.proc.Done()
+	s.stop(how)
+	<-done
+	if s.in != nil {
+		// A grandchild may hold the other end, and never read.
+		s.in.Close()
+	}
+	s.endErrors()
+}
+
+func (s *Script) endErrors() {
+	if s.errors != nil {
+		s.errors.ended()
+	}
 }
 
 func (s *Script) stop(how Closing) {

@@ -12,7 +12,9 @@ import (
 )
 
 // TestClose: what each manner does to a script that works on.
-func TestClose(t *testing.T) {
+func TestClose(t *testing.T) { pollers(t, testClose) }
+
+func testClose(t *testing.T, p cgi.Poller) {
 	const (
 		works  = "trap 'exit 7' TERM; trap 'exit 8' INT; echo ready; exec >&-; for i in 1 2 3 4 5; do sleep 0.02; done; exit 5"
 		stays  = "trap 'exit 7' TERM; trap 'exit 8' INT; echo ready; while :; do sleep 0.01; done"
@@ -43,6 +45,7 @@ func TestClose(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			c.opt.Poller = p
 			s := run(t, c.text, cgi.Input{}, c.opt)
 			line(t, s)
 			start := time.Now()
@@ -64,7 +67,9 @@ func TestClose(t *testing.T) {
 
 // TestCloseStopsTheGroup: children of the script end with it, whether they heed
 // the signal or the script does.
-func TestCloseStopsTheGroup(t *testing.T) {
+func TestCloseStopsTheGroup(t *testing.T) { pollers(t, testCloseStopsTheGroup) }
+
+func testCloseStopsTheGroup(t *testing.T, p cgi.Poller) {
 	for _, c := range []struct{ name, trap, childs string }{
 		{"both heed it", "", ""},
 		{"the child ignores it", "", "trap '' TERM; "},
@@ -72,7 +77,7 @@ func TestCloseStopsTheGroup(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := run(t, c.trap+"("+c.childs+"echo x >"+filepath.Join(t.TempDir(), "on")+"; while :; do sleep 0.01; done) & echo $!; wait",
-				cgi.Input{}, cgi.Options{StopGrace: 50 * time.Millisecond})
+				cgi.Input{}, cgi.Options{Poller: p, StopGrace: 50 * time.Millisecond})
 			pid, err := strconv.Atoi(line(t, s))
 			if err != nil {
 				t.Fatal(err)
@@ -90,9 +95,11 @@ func TestCloseStopsTheGroup(t *testing.T) {
 }
 
 // TestBackgroundWorks: what a script does after it closed its output is done.
-func TestBackgroundWorks(t *testing.T) {
+func TestBackgroundWorks(t *testing.T) { pollers(t, testBackgroundWorks) }
+
+func testBackgroundWorks(t *testing.T, p cgi.Poller) {
 	name := filepath.Join(t.TempDir(), "done")
-	s := run(t, "echo ok; exec >&-; sleep 0.05; cat >"+name, cgi.Input{Memory: text(200 << 10)}, cgi.Options{Background: time.Minute})
+	s := run(t, "echo ok; exec >&-; sleep 0.05; cat >"+name, cgi.Input{Memory: text(200 << 10)}, cgi.Options{Poller: p, Background: time.Minute})
 	if got := output(t, s); got != "ok\n" {
 		t.Fatal(got)
 	}

@@ -27,7 +27,9 @@ func text(n int) []byte {
 	return b
 }
 
-func TestScriptInput(t *testing.T) {
+func TestScriptInput(t *testing.T) { pollers(t, testScriptInput) }
+
+func testScriptInput(t *testing.T, p cgi.Poller) {
 	mib := text(1 << 20)
 	for _, c := range []struct {
 		name  string
@@ -47,7 +49,7 @@ func TestScriptInput(t *testing.T) {
 		{"closes its input first", "exec <&-; sleep 0.02; echo ok", mib, "ok\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := run(t, c.text, cgi.Input{Memory: c.input}, cgi.Options{})
+			s := run(t, c.text, cgi.Input{Memory: c.input}, cgi.Options{Poller: p})
 			if got := output(t, s); got != c.want {
 				t.Errorf("got %d bytes, %.40q; want %d, %.40q", len(got), got, len(c.want), c.want)
 			}
@@ -58,7 +60,9 @@ func TestScriptInput(t *testing.T) {
 	}
 }
 
-func TestScriptInputFromFile(t *testing.T) {
+func TestScriptInputFromFile(t *testing.T) { pollers(t, testScriptInputFromFile) }
+
+func testScriptInputFromFile(t *testing.T, p cgi.Poller) {
 	name := filepath.Join(t.TempDir(), "body")
 	want := text(1 << 20)
 	if err := os.WriteFile(name, want, 0o600); err != nil {
@@ -70,13 +74,13 @@ func TestScriptInputFromFile(t *testing.T) {
 	}
 	defer f.Close()
 	f.Seek(77, io.SeekStart) // where writing it has left off
-	s := run(t, "cat", cgi.Input{File: f}, cgi.Options{})
+	s := run(t, "cat", cgi.Input{File: f}, cgi.Options{Poller: p})
 	if got := output(t, s); got != string(want) {
 		t.Errorf("%d bytes, want %d", len(got), len(want))
 	}
 	s.Close(cgi.Complete)
 	// It stays its owner's, and can be read again.
-	if got := output(t, run(t, "wc -c", cgi.Input{File: f}, cgi.Options{})); got != "1048576\n" {
+	if got := output(t, run(t, "wc -c", cgi.Input{File: f}, cgi.Options{Poller: p})); got != "1048576\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -98,9 +102,11 @@ func stderrOf() (func(int) *cgi.Lines, func() string) {
 		}
 }
 
-func TestScriptErrors(t *testing.T) {
+func TestScriptErrors(t *testing.T) { pollers(t, testScriptErrors) }
+
+func testScriptErrors(t *testing.T, p cgi.Poller) {
 	lines, seen := stderrOf()
-	s := run(t, "echo one >&2; echo out; printf two >&2", cgi.Input{}, cgi.Options{Stderr: lines})
+	s := run(t, "echo one >&2; echo out; printf two >&2", cgi.Input{}, cgi.Options{Poller: p, Stderr: lines})
 	if got := output(t, s); got != "out\n" {
 		t.Errorf("%q", got)
 	}
@@ -111,23 +117,27 @@ func TestScriptErrors(t *testing.T) {
 }
 
 // TestScriptErrorFlood: more errors than a pipe holds, before the answer.
-func TestScriptErrorFlood(t *testing.T) {
+func TestScriptErrorFlood(t *testing.T) { pollers(t, testScriptErrorFlood) }
+
+func testScriptErrorFlood(t *testing.T, p cgi.Poller) {
 	const text = "head -c 1048576 /dev/zero | tr '\\0' '\\n' >&2; echo last >&2; echo ok"
 	lines, seen := stderrOf()
-	if got := output(t, run(t, text, cgi.Input{}, cgi.Options{Stderr: lines})); got != "ok\n" {
+	if got := output(t, run(t, text, cgi.Input{}, cgi.Options{Poller: p, Stderr: lines})); got != "ok\n" {
 		t.Errorf("%q", got)
 	}
 	if !eventually(func() bool { return strings.HasSuffix(seen(), " last\n") }) {
 		t.Errorf("%q", seen())
 	}
-	if got := output(t, run(t, text, cgi.Input{}, cgi.Options{})); got != "ok\n" {
+	if got := output(t, run(t, text, cgi.Input{}, cgi.Options{Poller: p})); got != "ok\n" {
 		t.Errorf("nobody wants them: %q", got)
 	}
 }
 
 // TestScriptLeavesSomebody: a grandchild that holds what the script was given
 // holds neither the answer nor anything of ours.
-func TestScriptLeavesSomebody(t *testing.T) {
+func TestScriptLeavesSomebody(t *testing.T) { pollers(t, testScriptLeavesSomebody) }
+
+func testScriptLeavesSomebody(t *testing.T, p cgi.Poller) {
 	for _, c := range []struct{ name, before, redirect string }{
 		{"with its errors", "", "</dev/null >/dev/null"},
 		{"with its input", "exec 3<&0; ", "<&3 >/dev/null 2>&1"},
@@ -137,7 +147,7 @@ func TestScriptLeavesSomebody(t *testing.T) {
 			before := leak.Now()
 			lines, seen := stderrOf()
 			s := run(t, c.before+"echo err >&2; sleep 60 "+c.redirect+" & echo $!", cgi.Input{Memory: text(1 << 20)},
-				cgi.Options{Stderr: lines, Background: time.Minute, StopGrace: time.Minute})
+				cgi.Options{Poller: p, Stderr: lines, Background: time.Minute, StopGrace: time.Minute})
 			start := time.Now()
 			pid, err := strconv.Atoi(strings.TrimSpace(output(t, s)))
 			if err != nil {
@@ -161,8 +171,10 @@ func TestScriptLeavesSomebody(t *testing.T) {
 	}
 }
 
-func TestScriptDeadline(t *testing.T) {
-	s := run(t, "trap 'echo late; exit' USR1; echo ready; while :; do sleep 0.01; done", cgi.Input{}, cgi.Options{})
+func TestScriptDeadline(t *testing.T) { pollers(t, testScriptDeadline) }
+
+func testScriptDeadline(t *testing.T, p cgi.Poller) {
+	s := run(t, "trap 'echo late; exit' USR1; echo ready; while :; do sleep 0.01; done", cgi.Input{}, cgi.Options{Poller: p})
 	if got := line(t, s); got != "ready" {
 		t.Fatal(got)
 	}
@@ -180,8 +192,10 @@ func TestScriptDeadline(t *testing.T) {
 	}
 }
 
-func TestScriptInterrupt(t *testing.T) {
-	s := run(t, "trap 'echo late; exit' USR1; echo ready; while :; do sleep 0.01; done", cgi.Input{}, cgi.Options{})
+func TestScriptInterrupt(t *testing.T) { pollers(t, testScriptInterrupt) }
+
+func testScriptInterrupt(t *testing.T, p cgi.Poller) {
+	s := run(t, "trap 'echo late; exit' USR1; echo ready; while :; do sleep 0.01; done", cgi.Input{}, cgi.Options{Poller: p})
 	line(t, s)
 	b := make([]byte, 100)
 	for range 20 {

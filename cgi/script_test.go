@@ -85,7 +85,9 @@ func state(pid int) string {
 	return s
 }
 
-func TestScriptSurroundings(t *testing.T) {
+func TestScriptSurroundings(t *testing.T) { pollers(t, testScriptSurroundings) }
+
+func testScriptSurroundings(t *testing.T, p cgi.Poller) {
 	// Descriptors that a script must not get.
 	file, err := os.Open("/dev/null")
 	if err != nil {
@@ -102,7 +104,7 @@ func TestScriptSurroundings(t *testing.T) {
 	dir := t.TempDir()
 	c := shell(`pwd; ls /proc/$$/fd; tr '\0' '\n' </proc/$$/environ; echo end`)
 	c.Dir, c.Env = dir, []string{"PATH=/usr/bin:/bin", "A=b c", "EMPTY="}
-	s := runCommand(t, c, cgi.Input{Memory: []byte("x")}, cgi.Options{})
+	s := runCommand(t, c, cgi.Input{Memory: []byte("x")}, cgi.Options{Poller: p})
 	if pg, err := syscall.Getpgid(s.PID()); err != nil || pg != s.PID() {
 		t.Errorf("process group %d, %v; want its own, %d", pg, err, s.PID())
 	}
@@ -116,8 +118,10 @@ func TestScriptSurroundings(t *testing.T) {
 
 // TestScriptBlockingFiles: what is non-blocking here would make a script fail
 // with EAGAIN.
-func TestScriptBlockingFiles(t *testing.T) {
-	s := run(t, `cat /proc/$$/fdinfo/0 /proc/$$/fdinfo/1 /proc/$$/fdinfo/2`, cgi.Input{Memory: []byte("x")}, cgi.Options{})
+func TestScriptBlockingFiles(t *testing.T) { pollers(t, testScriptBlockingFiles) }
+
+func testScriptBlockingFiles(t *testing.T, p cgi.Poller) {
+	s := run(t, `cat /proc/$$/fdinfo/0 /proc/$$/fdinfo/1 /proc/$$/fdinfo/2`, cgi.Input{Memory: []byte("x")}, cgi.Options{Poller: p})
 	n := 0
 	for l := range strings.Lines(output(t, s)) {
 		if flags, ok := strings.CutPrefix(l, "flags:"); ok {
@@ -133,7 +137,9 @@ func TestScriptBlockingFiles(t *testing.T) {
 	}
 }
 
-func TestScriptEnding(t *testing.T) {
+func TestScriptEnding(t *testing.T) { pollers(t, testScriptEnding) }
+
+func testScriptEnding(t *testing.T, p cgi.Poller) {
 	for _, c := range []struct {
 		text string
 		want cgi.Ending
@@ -145,7 +151,7 @@ func TestScriptEnding(t *testing.T) {
 		{"kill -KILL $$", cgi.Ending{Signal: syscall.SIGKILL}, false, "killed by signal 9 (killed)"},
 		{"kill -SEGV $$", cgi.Ending{Signal: syscall.SIGSEGV}, false, "killed by signal 11 (segmentation fault)"},
 	} {
-		s := run(t, "echo x; "+c.text, cgi.Input{}, cgi.Options{})
+		s := run(t, "echo x; "+c.text, cgi.Input{}, cgi.Options{Poller: p})
 		if got := output(t, s); got != "x\n" {
 			t.Errorf("%s: %q", c.text, got)
 		}
@@ -158,7 +164,7 @@ func TestScriptEnding(t *testing.T) {
 			t.Errorf("%s: after Close %v, %v", c.text, again, ok)
 		}
 	}
-	s := run(t, "exec sleep 60", cgi.Input{}, cgi.Options{})
+	s := run(t, "exec sleep 60", cgi.Input{}, cgi.Options{Poller: p})
 	for _, d := range []time.Duration{-1, 0, time.Millisecond} {
 		if end, ok := s.Ended(d); ok {
 			t.Errorf("a script that runs ended with %v", end)
@@ -166,7 +172,9 @@ func TestScriptEnding(t *testing.T) {
 	}
 }
 
-func TestScriptCannotStart(t *testing.T) {
+func TestScriptCannotStart(t *testing.T) { pollers(t, testScriptCannotStart) }
+
+func testScriptCannotStart(t *testing.T, p cgi.Poller) {
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plain")
 	if err := os.WriteFile(plain, []byte("#!/bin/sh\n"), 0o644); err != nil {
@@ -184,14 +192,14 @@ func TestScriptCannotStart(t *testing.T) {
 		{"working directory missing", cgi.Command{Path: "/bin/true", Dir: dir + "/none"}, fs.ErrNotExist},
 	} {
 		for _, in := range []cgi.Input{{}, {Memory: []byte("x")}, {Memory: make([]byte, 1<<20)}} {
-			if _, err := cgi.Run(&starter, c.cmd, in, cgi.Options{}); !errors.Is(err, c.want) {
+			if _, err := cgi.Run(&starter, c.cmd, in, cgi.Options{Poller: p}); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", c.name, err, c.want)
 			}
 		}
 	}
 	closed, _ := os.Open(plain)
 	closed.Close()
-	if _, err := cgi.Run(&starter, shell("true"), cgi.Input{File: closed}, cgi.Options{}); !errors.Is(err, os.ErrClosed) {
+	if _, err := cgi.Run(&starter, shell("true"), cgi.Input{File: closed}, cgi.Options{Poller: p}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("input is a closed file: %v", err)
 	}
 	if !leak.Settles(before) {
@@ -200,7 +208,9 @@ func TestScriptCannotStart(t *testing.T) {
 }
 
 // TestScriptsLeaveNothing: 200 scripts, ended in every manner.
-func TestScriptsLeaveNothing(t *testing.T) {
+func TestScriptsLeaveNothing(t *testing.T) { pollers(t, testScriptsLeaveNothing) }
+
+func testScriptsLeaveNothing(t *testing.T, p cgi.Poller) {
 	before := leak.Now()
 	texts := []string{"cat", "echo x", "exec sleep 60", "echo e >&2; exec >&-; exit 3", "exec <&-; kill -KILL $$"}
 	var pids []int
@@ -212,7 +222,7 @@ func TestScriptsLeaveNothing(t *testing.T) {
 				text := texts[i%len(texts)]
 				in := cgi.Input{Memory: make([]byte, (w+i)%3*50<<10)}
 				lines := func(int) *cgi.Lines { return &cgi.Lines{Emit: func([]byte) {}} }
-				s, err := cgi.Run(&starter, shell(text), in, cgi.Options{StopGrace: 20 * time.Millisecond, Stderr: lines})
+				s, err := cgi.Run(&starter, shell(text), in, cgi.Options{Poller: p, StopGrace: 20 * time.Millisecond, Stderr: lines})
 				if err != nil {
 					t.Error(err)
 					return

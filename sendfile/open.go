@@ -25,6 +25,18 @@ var resolveFlags = [...]uint64{
 	Follow:  unix.RESOLVE_NO_MAGICLINKS,
 }
 
+// How the kernel walks for each mode, to a folder, and where no link may lie on the way. They are never changed: to have
+// one made for each call is an allocation.
+var (
+	openHow  = [...]*unix.OpenHow{Beneath: howFor(Beneath), Deny: howFor(Deny), Follow: howFor(Follow)}
+	howRoot  = &unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC}
+	howPlain = &unix.OpenHow{Flags: openFlags, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
+)
+
+func howFor(s Symlinks) *unix.OpenHow {
+	return &unix.OpenHow{Flags: openFlags, Resolve: resolveFlags[s]}
+}
+
 // openat2 is replaced by tests that need a kernel which fails.
 var openat2 = unix.Openat2
 
@@ -112,12 +124,12 @@ func openBelow(root, rel, full string, s Symlinks) (*File, error) {
 			return f, nil
 		}
 	}
-	dir, err := openRetry(unix.AT_FDCWD, root, &unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC})
+	dir, err := openRetry(unix.AT_FDCWD, root, howRoot)
 	if err != nil {
 		return nil, openError(root, full, err)
 	}
 	defer unix.Close(dir)
-	fd, err := openRetry(dir, rel, &unix.OpenHow{Flags: openFlags, Resolve: resolveFlags[s]})
+	fd, err := openRetry(dir, rel, openHow[s])
 	if err != nil {
 		return nil, openError(root, full, err)
 	}
@@ -135,7 +147,7 @@ func openBelow(root, rel, full string, s Symlinks) (*File, error) {
 // OpenLinkless opens a regular file on whose way no symbolic link lies, which no mode refuses. nil is any other, and
 // whatever went wrong: OpenBeneath tells. The path is clean and has no "..".
 func OpenLinkless(path string) *File {
-	fd, err := openRetry(unix.AT_FDCWD, path, &unix.OpenHow{Flags: openFlags, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS})
+	fd, err := openRetry(unix.AT_FDCWD, path, howPlain)
 	if err != nil {
 		return nil
 	}

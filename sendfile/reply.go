@@ -18,7 +18,8 @@ type Reply struct {
 	Answer int   // the status that went out, such as 206 or 304; 0: nothing went out
 	Sent   int64 // bytes of the body, as handed to the ResponseWriter and accepted by it
 
-	modified string // the Last-Modified that Prepare set
+	modified string   // the Last-Modified that Prepare set
+	room     []string // for values of fields, see set
 }
 
 // Reply returns a Reply with the Sender's policy for types.
@@ -53,24 +54,44 @@ func (p *Reply) Prepare(h http.Header, f *File) {
 	if bodyless(p.status()) {
 		return
 	}
-	child := h.Get("Content-Type")
+	child := first(h["Content-Type"])
 	if child == "" || p.Type == TypeFile || p.Type == TypeDefault && isHTML(child) {
-		h.Set("Content-Type", f.Type(p.Types))
+		p.set(h, "Content-Type", f.Type(p.Types))
 	}
 	if p.status() != http.StatusOK {
 		return
 	}
-	h.Del("Content-Range")
-	if h.Get("ETag") == "" {
-		h.Set("ETag", f.ETag())
+	delete(h, "Content-Range")
+	own := f.fields()
+	if first(h["Etag"]) == "" {
+		p.set(h, "Etag", own.etag)
 	}
-	if h.Get("Last-Modified") == "" {
-		h.Del("Last-Modified")
-		if t := f.ModTime(); t.Unix() != 0 { // a file system that keeps no times says 0
-			p.modified = t.UTC().Format(http.TimeFormat)
-			h.Set("Last-Modified", p.modified)
+	if first(h["Last-Modified"]) == "" {
+		delete(h, "Last-Modified")
+		if p.modified = own.lastModified; p.modified != "" {
+			p.set(h, "Last-Modified", p.modified)
 		}
 	}
+}
+
+// set sets a field whose name is canonical. The values of one answer share an array.
+func (p *Reply) set(h http.Header, name, value string) {
+	if len(p.room) == 0 {
+		p.room = make([]string, fieldsSet)
+	}
+	p.room[0] = value
+	h[name] = p.room[:1:1]
+	p.room = p.room[1:]
+}
+
+// fieldsSet is how many fields an answer gets.
+const fieldsSet = 5
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 // Send sends header and body after Prepare.

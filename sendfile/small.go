@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"sync"
 )
 
@@ -40,18 +39,18 @@ func (p *Reply) sendSmall(w http.ResponseWriter, r *http.Request, f *File) (done
 		}
 	}
 	h := w.Header()
-	if h.Get("Content-Type") == "" {
-		h.Set("Content-Type", octetStream)
+	if first(h["Content-Type"]) == "" {
+		p.set(h, "Content-Type", octetStream)
 	}
-	if h.Get("Accept-Ranges") == "" {
-		h.Set("Accept-Ranges", "bytes")
+	if first(h["Accept-Ranges"]) == "" {
+		p.set(h, "Accept-Ranges", "bytes")
 	}
-	if last := h.Get("Last-Modified"); last != "" && last != p.modified {
+	if last := first(h["Last-Modified"]); last != "" && last != p.modified {
 		if t, err := http.ParseTime(last); err == nil && t.Unix() != 0 {
-			h.Set("Last-Modified", t.UTC().Format(http.TimeFormat))
+			p.set(h, "Last-Modified", t.UTC().Format(http.TimeFormat))
 		}
 	}
-	h.Set("Content-Length", strconv.FormatInt(f.Size(), 10))
+	p.set(h, "Content-Length", f.fields().length)
 	w.WriteHeader(http.StatusOK)
 	p.Answer = http.StatusOK
 	if len(body) > 0 {

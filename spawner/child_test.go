@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -80,25 +81,18 @@ func init() {
 			time.Sleep(300 * time.Millisecond)
 			fmt.Println("goodbye")
 		},
-		"tell":   childTell,
-		"orphan": func() { childSpawn("brief") },
-		"brief":  func() { time.Sleep(100 * time.Millisecond) },
-		"doomed": childDoomed,
-		"assume": childAssume,
-		"doomedscript": func() {
-			var s Scripts
-			p, err := s.Start(cgi.Command{Path: "/bin/sleep", Args: []string{"sleep", "60"}, Dir: "/"}, os.Stdin, os.Stderr, os.Stderr)
-			if err != nil {
-				fmt.Println(err)
-				return
-			}
-			fmt.Println("script", p.PID())
-			syscall.Pause()
-		},
-		"fork":     childFork,
-		"cgroups":  childCgroups,
-		"subreap":  childSubreap,
-		"hungread": func() { var p [2]int; syscall.Pipe(p[:]); syscall.Read(p[0], make([]byte, 1)) },
+		"tell":         childTell,
+		"orphan":       func() { childSpawn("brief") },
+		"brief":        func() { time.Sleep(100 * time.Millisecond) },
+		"doomed":       childDoomed,
+		"assume":       childAssume,
+		"doomedscript": func() { childDoomedScript(&Scripts{}) },
+		"doomedown":    func() { s := &Scripts{}; s.Own(defaultUmask); childDoomedScript(s) },
+		"own":          childOwn,
+		"fork":         childFork,
+		"cgroups":      childCgroups,
+		"subreap":      childSubreap,
+		"hungread":     func() { var p [2]int; syscall.Pipe(p[:]); syscall.Read(p[0], make([]byte, 1)) },
 	}
 }
 
@@ -282,4 +276,60 @@ func childSubreap() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	fmt.Println("orphan left")
+}
+
+// childDoomedScript starts a script and says which one.
+func childDoomedScript(s *Scripts) {
+	p, err := s.Start(cgi.Command{Path: "/bin/sleep", Args: []string{"sleep", "60"}, Dir: "/"}, os.Stdin, os.Stderr, os.Stderr)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("script", p.PID())
+	syscall.Pause()
+}
+
+// childOwn is a process that Own has made one for scripts. It says what its own
+// scripts and others have of it.
+func childOwn() {
+	var s Scripts
+	s.Own(0o027)
+	var wg sync.WaitGroup
+	for _, mask := range []int{0o027, 0o077} {
+		for range 20 {
+			wg.Go(func() {
+				p, err := s.With(ScriptOptions{Umask: mask}).Start(sh(fmt.Sprintf("echo %04o $(umask) $(grep NoNew /proc/self/status)", mask)),
+					os.Stdin, os.Stdout, os.Stdout)
+				if err != nil {
+					fmt.Println(err)
+					return
+				}
+				<-p.Done()
+			})
+		}
+	}
+	for range 20 { // as where the mask of a thread cannot be its own
+		wg.Go(func() {
+			pid, err := withSharedUmask(forkCall{umask: 0, fork: func() (int, error) {
+				return syscall.ForkExec("/bin/sh", []string{"sh", "-c", "echo shared $(umask)"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+			}})
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+			reap(pid)
+		})
+	}
+	wg.Wait()
+	b, _ := os.ReadFile("/proc/self/status")
+	for l := range strings.Lines(string(b)) {
+		if mask, ok := strings.CutPrefix(l, "SigCgt:"); ok {
+			caught, _ := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			fmt.Println("SIGCHLD caught:", caught>>(syscall.SIGCHLD-1)&1)
+		}
+	}
+	if _, err := s.With(ScriptOptions{Umask: 0o027}).Start(cgi.Command{Path: "/no/such", Dir: "/"}, os.Stdin, os.Stdout, os.Stdout); err != nil {
+		fmt.Println(err)
+	}
+	s.Stop(0)
 }

@@ -24,5 +24,6 @@
 // never ends; and Go has nothing between fork and exec, so what has to happen
 // there happens in the shim, which is this very program in another mode. A script
 // has no time for that: it is forked by one of a few threads that never end and
-// that carry its umask and no_new_privs; its limits follow a moment later.
+// that carry its umask and no_new_privs, or, where the process has promised that
+// none of its threads ends (Scripts.Own), by any; its limits follow a moment later.
 package spawner

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,10 +47,7 @@ func onForkThread(umask int, fork func() (int, error)) (int, error) {
 func forkThread(calls <-chan forkCall) {
 	runtime.LockOSThread() // for good
 	private := unix.Unshare(unix.CLONE_FS) == nil
-	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	if err != nil {
-		err = fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
-	}
+	err := noNewPrivs()
 	current := -1
 	for c := range calls {
 		f := forked{err: err}
@@ -68,7 +66,8 @@ func forkThread(calls <-chan forkCall) {
 	}
 }
 
-var sharedUmask sync.Mutex
+// sharedUmask is held by who changes it, and by who wants it as it is.
+var sharedUmask sync.RWMutex
 
 // withSharedUmask is for where unshare(2) is forbidden (the default seccomp
 // profile of Docker): the mask is the whole process's for as long as a fork.
@@ -77,4 +76,54 @@ func withSharedUmask(c forkCall) (int, error) {
 	defer sharedUmask.Unlock()
 	defer syscall.Umask(syscall.Umask(c.umask))
 	return c.fork()
+}
+
+// Own makes this process one whose scripts with this umask are started by whatever
+// thread asks for one, which spares the way to another thread and back. The umask
+// becomes the process's, and no_new_privs that of the threads that start scripts.
+// Scripts with another umask start as they do without. SIGCHLD is left to the
+// kernel from then on, which throws it away: otherwise each end of a script would
+// wake some thread for nothing. So a Reaper has no place in such a process.
+//
+// What the caller promises is that no thread ends before the process does, since
+// its scripts would be killed by that. Go's threads do not, except by a goroutine
+// that ends while it is locked to one.
+func (s *Scripts) Own(umask int) {
+	syscall.Umask(umask)
+	noChildSignals()
+	s.own.Store(int64(umask) + 1)
+}
+
+// owns reports whether any thread may start a script with this umask.
+func (s *Scripts) owns(umask int) bool { return s.own.Load() == int64(umask)+1 }
+
+// onThisThread runs a fork where it is called.
+func onThisThread(fork func() (int, error)) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := noNewPrivs(); err != nil {
+		return 0, err
+	}
+	sharedUmask.RLock()
+	defer sharedUmask.RUnlock()
+	return fork()
+}
+
+// noNewPrivs sets no_new_privs for this thread and what it forks.
+func noNewPrivs() error {
+	// It cannot block, and the scheduler need not know.
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", errno)
+	}
+	return nil
+}
+
+// noChildSignals gives SIGCHLD its default action, behind the back of Go's runtime,
+// which installs a handler for every signal and knows no way to take one off but
+// to ignore the signal: then the kernel would keep no status (sigaction(2)).
+func noChildSignals() {
+	var action [32]byte // struct sigaction: SIG_DFL, no flags, no mask
+	const maskBytes = 8
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(syscall.SIGCHLD), uintptr(unsafe.Pointer(&action)), 0, maskBytes, 0, 0)
 }

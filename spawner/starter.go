@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,11 +24,13 @@ type Scripts struct {
 	// there is none.
 	Reaper *Reaper
 
-	mark    sync.Once
-	mu      sync.Mutex
-	running map[*Child]syscall.Signal // what each is stopped with
-	stopped bool
-	wg      sync.WaitGroup // one for each that is running or being started
+	own      atomic.Int64 // the umask of scripts that any thread may start, +1; see Own
+	starting atomic.Int64 // see Starting
+	mark     sync.Once
+	mu       sync.Mutex
+	running  map[cgi.Process]syscall.Signal // what each is stopped with
+	stopped  bool
+	wg       sync.WaitGroup // one for each that is running or being started
 }
 
 // ScriptOptions are what the scripts of one app have in common.
@@ -97,13 +100,15 @@ func (a *appScripts) Start(cmd cgi.Command, stdin, stdout, stderr *os.File) (cgi
 		s.wg.Done()
 		return nil, &os.PathError{Op: "exec", Path: cmd.Path, Err: err}
 	}
+	if s.Reaper == nil {
+		p := &scriptProcess{Child: c, s: s}
+		s.add(p, a.opt.Stop)
+		return p, nil
+	}
 	s.add(c, a.opt.Stop)
 	go func() {
-		defer s.wg.Done()
-		s.wait(c)
-		s.mu.Lock()
-		delete(s.running, c)
-		s.mu.Unlock()
+		<-c.done
+		s.forget(c)
 	}()
 	return c, nil
 }
@@ -118,13 +123,17 @@ func (a *appScripts) launch(cmd cgi.Command, stdin, stdout, stderr *os.File) (*C
 
 // forked makes a Child of what a function forks, on a thread for that.
 func (a *appScripts) forked(do func() (int, error)) (*Child, error) {
+	if a.s.owns(a.opt.Umask) {
+		return a.s.fork(func() (int, error) { return onThisThread(do) })
+	}
 	return a.s.fork(func() (int, error) { return onForkThread(a.opt.Umask, do) })
 }
 
 // fork starts the program and sets its limits. Without them it must not run.
 func (a *appScripts) fork(cmd cgi.Command, files []uintptr) (int, error) {
-	attr := a.attr
+	attr, begun := a.attr, time.Now()
 	pid, err := syscall.ForkExec(cmd.Path, cmd.Args, &syscall.ProcAttr{Dir: cmd.Dir, Env: cmd.Env, Files: files, Sys: &attr})
+	a.s.starting.Add(int64(time.Since(begun)))
 	if err != nil {
 		return 0, err
 	}
@@ -147,6 +156,10 @@ func (a *appScripts) launchShim(cmd cgi.Command, files []uintptr) (*Child, error
 	}, a.s.wait)
 }
 
+// Starting is the time that starts have taken so far. Each holds one of the
+// GOMAXPROCS threads of this process until the program is being executed.
+func (s *Scripts) Starting() time.Duration { return time.Duration(s.starting.Load()) }
+
 // drop ends a child that nobody knows yet; a Reaper takes its status.
 func (s *Scripts) drop(pid int) {
 	syscall.Kill(-pid, syscall.SIGKILL)
@@ -167,17 +180,12 @@ func (s *Scripts) fork(do func() (int, error)) (*Child, error) {
 	return &Child{pid: pid, done: make(chan struct{})}, nil
 }
 
-// wait returns when the child has been reaped, by whoever does that.
+// wait returns when a child that nobody else knows has been reaped, by whoever
+// does that.
 func (s *Scripts) wait(c *Child) {
 	if s.Reaper != nil {
 		<-c.done
 		return
-	}
-	for {
-		err := unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != unix.EINTR {
-			break
-		}
 	}
 	c.reap()
 }
@@ -192,16 +200,26 @@ func (s *Scripts) begin() bool {
 	return !s.stopped
 }
 
-func (s *Scripts) add(c *Child, stop syscall.Signal) {
+func (s *Scripts) add(p cgi.Process, stop syscall.Signal) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.running == nil {
-		s.running = map[*Child]syscall.Signal{}
+		s.running = map[cgi.Process]syscall.Signal{}
 	}
-	s.running[c] = stop
-	if s.stopped {
-		c.Signal(syscall.SIGKILL)
+	s.running[p] = stop
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped {
+		p.Signal(syscall.SIGKILL)
+		p.Done() // Stop waits for it
 	}
+}
+
+// forget is for one that has been reaped.
+func (s *Scripts) forget(p cgi.Process) {
+	s.mu.Lock()
+	delete(s.running, p)
+	s.mu.Unlock()
+	s.wg.Done()
 }
 
 // Stop ends every script that still runs: its stop signal, the grace, SIGKILL.
@@ -232,17 +250,17 @@ func Await[P cgi.Process](all []P, grace time.Duration, kill func()) {
 }
 
 // signal sends a signal to all, or to each its own for 0.
-func (s *Scripts) signal(sig syscall.Signal) []*Child {
+func (s *Scripts) signal(sig syscall.Signal) []cgi.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
-	var all []*Child
-	for c, stop := range s.running {
+	var all []cgi.Process
+	for p, stop := range s.running {
 		if sig != 0 {
 			stop = sig
 		}
-		c.Signal(stop)
-		all = append(all, c)
+		p.Signal(stop)
+		all = append(all, p)
 	}
 	return all
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -79,6 +80,89 @@ func TestScriptUmask(t *testing.T) {
 	}
 }
 
+// Scripts that any thread starts have what others have.
+func TestScriptOwn(t *testing.T) {
+	r := NewReaper()
+	defer r.Close()
+	out, w, err := os.Pipe()
+	must(t, err)
+	defer out.Close()
+	null, err := os.Open(os.DevNull)
+	must(t, err)
+	defer null.Close()
+	c, err := r.Fork("/proc/self/exe", []string{"own"}, &syscall.ProcAttr{Env: []string{modeVariable + "=own", quick, "PATH=/usr/bin:/bin"},
+		Files: []uintptr{null.Fd(), w.Fd(), w.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true}})
+	w.Close()
+	must(t, err)
+	b, err := io.ReadAll(out)
+	must(t, err)
+	<-c.Done()
+	said := map[string]int{}
+	for l := range strings.Lines(string(b)) {
+		said[strings.TrimSpace(l)]++
+	}
+	want := map[string]int{"0027 0027 NoNewPrivs: 1": 20, "0077 0077 NoNewPrivs: 1": 20, "shared 0000": 20, "SIGCHLD caught: 0": 1, "exec /no/such: no such file or directory": 1}
+	if !maps.Equal(said, want) {
+		t.Errorf("%v, want %v", said, want)
+	}
+}
+
+// A script whose end nobody waits for is a zombie until somebody asks, in either
+// way, and its status is taken once.
+func TestScriptEndIsAskedFor(t *testing.T) {
+	var s Scripts
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	must(t, err)
+	defer null.Close()
+	start := func(text string) cgi.Process {
+		p, err := s.Start(sh(text), null, null, null)
+		must(t, err)
+		return p
+	}
+	looked := start("exit 3")
+	eventually(t, 5*time.Second, "a script ends", looked.(*scriptProcess).Ended)
+	if e := looked.Ending(); e.Status != 3 {
+		t.Error(e)
+	}
+	if err := looked.Signal(syscall.SIGKILL); err != syscall.ESRCH {
+		t.Errorf("signal to a pid that may be another's: %v", err)
+	}
+	<-looked.Done()
+	// Many ask at once, in both ways, before and after.
+	for i := range 50 {
+		p := start(fmt.Sprintf("exit %d", i))
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() { <-p.Done() })
+			wg.Go(func() {
+				for !p.(*scriptProcess).Ended() {
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		if e := p.Ending(); e.Status != i {
+			t.Errorf("%d: %v", i, e)
+		}
+	}
+	// What nobody asked for is Stop's, zombie or not.
+	ended, runs := start("exit 4"), start("exec sleep 60")
+	eventually(t, 5*time.Second, "it is a zombie", func() bool { return zombie(ended.PID()) && !gone(ended.PID()) })
+	s.Stop(5 * time.Second)
+	if e := ended.Ending(); e.Status != 4 {
+		t.Error(e)
+	}
+	if e := runs.Ending(); e.Signal != syscall.SIGTERM {
+		t.Error(e)
+	}
+	if !gone(ended.PID()) || !gone(runs.PID()) {
+		t.Error("a zombie is left")
+	}
+	if _, err := s.Start(sh("exit 0"), null, null, null); !errors.Is(err, ErrStopped) {
+		t.Error(err)
+	}
+}
+
 const limitsScript = "ulimit -n; ulimit -Hn; ulimit -t; ulimit -v; grep NoNewPrivs /proc/self/status; id -u; id -g; id -G"
 
 // limitsSettled is limitsScript after the limits have certainly been set.
@@ -150,6 +234,12 @@ func TestScriptIdentity(t *testing.T) {
 
 // A script ends with the process that started it, whatever kills that.
 func TestScriptOfKilledParent(t *testing.T) {
+	for _, mode := range []string{"doomedscript", "doomedown"} {
+		t.Run(mode, func(t *testing.T) { testScriptOfKilledParent(t, mode) })
+	}
+}
+
+func testScriptOfKilledParent(t *testing.T, mode string) {
 	r := NewReaper()
 	defer r.Close()
 	out, w, err := os.Pipe()
@@ -159,7 +249,7 @@ func TestScriptOfKilledParent(t *testing.T) {
 	must(t, err)
 	defer null.Close()
 	parent, err := r.Fork("/proc/self/exe", []string{"doomed"}, &syscall.ProcAttr{
-		Env: []string{modeVariable + "=doomedscript", quick}, Files: []uintptr{null.Fd(), w.Fd(), w.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true}})
+		Env: []string{modeVariable + "=" + mode, quick}, Files: []uintptr{null.Fd(), w.Fd(), w.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true}})
 	w.Close()
 	must(t, err)
 	var pid int

@@ -227,7 +227,7 @@ func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *
 		Starter: in.Scripts(a),
 		Ledger:  in.Ledger(a.Name),
 		Options: cgi.Options{StopSignal: StopSignal(a.StopSignal), StopGrace: a.StopGrace, Background: a.Background,
-			Stderr: stderr.For},
+			Stderr: stderr.For, Poller: in.poller()},
 		Log:   log,
 		Loose: in.Ledger(looseName(a)),
 	}

@@ -50,7 +50,11 @@ type query struct {
 func (s *Site) Resolve(u *url.URL, inside bool) Target { return s.find(u, query{inside: inside}) }
 
 func (s *Site) find(u *url.URL, q query) Target {
-	p, ok := cleaned(u.Path)
+	path := u.Path
+	if path == "" && u.Scheme != "" { // the target of CONNECT has neither
+		path = "/" // http://host, or http://host?query (RFC 9110 section 4.2.3)
+	}
+	p, ok := cleaned(path)
 	if !ok {
 		return Target{Site: s, Status: http.StatusBadRequest, Reason: "the path goes above the root, or is none"}
 	}
@@ -378,11 +382,12 @@ func (s *Site) openHere(r *Route, root, name string, q query) (Target, bool) {
 	if !q.open || r != nil && r.Authorizer != nil {
 		return Target{}, false
 	}
-	f := sendfile.OpenLinkless(root + name)
+	full := root + name
+	f := sendfile.OpenLinkless(full)
 	if f == nil {
 		return Target{}, false
 	}
-	if s.sources.name(r, root, filepath.Clean(root+name)) {
+	if !s.sources.none() && s.sources.name(r, root, filepath.Clean(full)) {
 		f.Close()
 		return refuse(http.StatusForbidden, "the source of a script is not sent"), true
 	}

@@ -222,6 +222,9 @@ func TestResolve(t *testing.T) {
 		{"/x.key", "404"},
 		{"/robots.txt", "file $/www/robots.txt"},
 		{"/robots.txt/x", "404"},
+		{"http://x/page.php", "php runs $/www/page.php as /page.php"},
+		{"http://x", "file $/www/index.html"},
+		{"http://x?q", "file $/www/index.html"},
 		{"/none", "404"},
 	} {
 		if got := resolveText(site, tc.target, false, dir); got != tc.want {
@@ -230,6 +233,9 @@ func TestResolve(t *testing.T) {
 	}
 	if got := resolveText(site, "/internal/x", true, dir); got != "file $/www/internal/x" {
 		t.Errorf("from inside: %s", got)
+	}
+	if got := said(site.Resolve(&url.URL{Host: "x:80"}, false), dir); got != "400" {
+		t.Errorf("CONNECT x:80: %s", got)
 	}
 }
 

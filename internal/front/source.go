@@ -44,10 +44,13 @@ func names(p string) []string {
 	return all
 }
 
+// none reports whether the site has no scripts.
+func (src *sources) none() bool { return len(src.endings)+len(src.programs)+len(src.folders) == 0 }
+
 // has reports whether a file below root, which a static route or none (nil) has
 // led to, is the source of a script.
 func (src *sources) has(r *Route, root, file string) bool {
-	if len(src.endings)+len(src.programs)+len(src.folders) == 0 {
+	if src.none() {
 		return false
 	}
 	file = filepath.Clean(file)

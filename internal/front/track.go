@@ -54,15 +54,24 @@ var connStates = [scoreboard.Phases]scoreboard.ConnState{
 }
 
 // tracker follows one request: it is the exchange's Observer. It is used again
-// for another request when the handler, every child that had this one, and the
-// timer are done with it.
+// for another request when the handler, every child that had this one, and a
+// report are done with it.
 type tracker struct {
 	t     *Tracking
 	users atomic.Int32
-	timer *time.Timer
 
-	mu      sync.Mutex
-	r       *http.Request
+	mu sync.Mutex
+	// The timer is set when a request begins and it does not run; when it fires, it
+	// is set for the rest of the time of whatever request there is then. To set it
+	// for each would cost more than anything else here.
+	timer *time.Timer
+	armed bool
+	course
+}
+
+// course is what a tracker knows of its request.
+type course struct {
+	r       *http.Request    // nil: there is none
 	conn    http1.Connection // nil where the connection is not ours
 	app     string
 	records *scoreboard.Records
@@ -75,7 +84,7 @@ type tracker struct {
 	pid     int
 	over    bool // the handler has returned
 	slow    lateness
-	last    Slow // what is to be reported behind what is being reported
+	last    *Slow // what is to be reported behind what is being reported
 }
 
 // lateness is how far the report of a slow request is.
@@ -94,20 +103,27 @@ func (t *Tracking) begin(r *http.Request, c http1.Connection) *tracker {
 		k = &tracker{t: t}
 	}
 	k.users.Store(1)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.r, k.conn = r, c
 	if t.Times || t.Slow > 0 {
 		k.began = time.Now()
 		k.since = k.began
 	}
-	if t.Slow > 0 {
-		k.users.Add(1)
-		if k.timer == nil {
-			k.timer = time.AfterFunc(t.Slow, k.late)
-		} else {
-			k.timer.Reset(t.Slow)
-		}
+	if t.Slow > 0 && !k.armed {
+		k.arm(t.Slow)
 	}
 	return k
+}
+
+// arm has the timer fire, with mu held.
+func (k *tracker) arm(d time.Duration) {
+	k.armed = true
+	if k.timer == nil {
+		k.timer = time.AfterFunc(d, k.late)
+	} else {
+		k.timer.Reset(d)
+	}
 }
 
 // forApp says whose child the request is for. It returns when the request began,
@@ -122,11 +138,20 @@ func (k *tracker) forApp(a *App) (began time.Time) {
 	return began
 }
 
-// sends says that the request is answered without a child.
+// sends says that the request is answered without a child. What is before that
+// is not worth a look at the clock, unless a child was asked.
 func (k *tracker) sends() {
-	if k != nil {
-		k.Phase(scoreboard.Send, k.now())
+	if k == nil {
+		return
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.since
+	if k.phase != scoreboard.NoPhase {
+		now = k.now()
+	}
+	k.enter(scoreboard.Send, now)
+	k.rec.Phase(scoreboard.Send, k.since)
 }
 
 // now is the time, where times are kept.
@@ -196,21 +221,27 @@ func (k *tracker) Released(rec scoreboard.Record) {
 // late is the timer's.
 func (k *tracker) late() {
 	k.mu.Lock()
-	if k.over {
+	k.armed = false
+	if k.r == nil || k.over || k.slow != inTime {
 		k.mu.Unlock()
-		k.leave()
 		return
 	}
+	if rest := k.t.Slow - time.Since(k.began); rest > 0 { // it is another request's
+		k.arm(rest)
+		k.mu.Unlock()
+		return
+	}
+	k.users.Add(1)
 	k.slow = reporting
 	s := k.report()
 	k.mu.Unlock()
 	k.t.Report(s)
 	k.mu.Lock()
 	k.slow = reported
-	s = k.last
+	last := k.last
 	k.mu.Unlock()
-	if s.Ended {
-		k.t.Report(s)
+	if last != nil {
+		k.t.Report(*last)
 	}
 	k.leave()
 }
@@ -234,20 +265,19 @@ func cut(s string, n int) string { return s[:min(len(s), n)] }
 
 // end is the handler's: the request is over.
 func (k *tracker) end(w *response) {
-	if k.timer != nil && k.timer.Stop() {
-		k.users.Add(-1)
-	}
 	k.mu.Lock()
 	k.over = true
 	slow := k.slow
+	var last *Slow
 	if slow != inTime {
-		k.last = k.report()
-		k.last.Ended, k.last.Status, k.last.Bytes, k.last.Aborted = true, w.status, w.bytes, w.aborted
+		s := k.report()
+		s.Ended, s.Status, s.Bytes, s.Aborted = true, w.status, w.bytes, w.aborted
+		last = &s
+		k.last = last
 	}
-	s := k.last
 	k.mu.Unlock()
 	if slow == reported {
-		k.t.Report(s)
+		k.t.Report(*last)
 	}
 	k.leave()
 }
@@ -257,6 +287,8 @@ func (k *tracker) leave() {
 	if k.users.Add(-1) > 0 {
 		return
 	}
-	*k = tracker{t: k.t, timer: k.timer}
+	k.mu.Lock()
+	k.course = course{} // the timer may be looking
+	k.mu.Unlock()
 	k.t.pool.Put(k)
 }

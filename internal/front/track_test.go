@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/cgi"
@@ -406,4 +407,43 @@ func TestSlowIsBounded(t *testing.T) {
 	if len(s.Method) != maxSlowMethod || len(s.Request) != maxRequestLine || !strings.HasPrefix(s.Request, "/?<") {
 		t.Errorf("a method of %d bytes, a target of %d", len(s.Method), len(s.Request))
 	}
+}
+
+// The timer of a tracker is that of one request after the other: each is reported
+// when its own time is over, and those that end before are not.
+func TestSlowOnOneTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []Slow
+		tracking := &Tracking{Slow: 5 * time.Second, Report: func(s Slow) { got = append(got, s) }}
+		follow := func(target string, took time.Duration) {
+			k := tracking.begin(httptest.NewRequest("GET", target, nil), nil)
+			time.Sleep(took)
+			k.end(&response{status: 200})
+		}
+		for range 20 {
+			follow("/quick", 3*time.Second)
+		}
+		synctest.Wait()
+		if len(got) != 0 {
+			t.Fatalf("requests that were in time are reported: %+v", got)
+		}
+		follow("/slow", 6*time.Second)
+		follow("/quick", 4*time.Second)
+		follow("/slower", 30*time.Second)
+		synctest.Wait()
+		want := []struct {
+			request string
+			took    time.Duration
+			ended   bool
+		}{{"/slow", 5 * time.Second, false}, {"/slow", 6 * time.Second, true}, {"/slower", 5 * time.Second, false}, {"/slower", 30 * time.Second, true}}
+		if len(got) != len(want) {
+			t.Fatalf("%d reports: %+v", len(got), got)
+		}
+		for i, w := range want {
+			if g := got[i]; g.Request != w.request || g.Took != w.took || g.Ended != w.ended {
+				t.Errorf("report %d: %+v, want %+v", i, g, w)
+			}
+		}
+		time.Sleep(time.Minute) // no timer is left that somebody waits for
+	})
 }

@@ -42,7 +42,7 @@ func (w *worker) startAccepting(c *config.Config, files map[string][]*os.File, p
 	}
 	w.listening = files[fileListener]
 	w.acceptor, err = accept.New(accept.Options{Mode: o.Mode, Lock: lock, Alone: c.Workers == 1, Listeners: fds, Set: w.set,
-		Take: func(i, fd int, peer netip.AddrPort) { w.front.Take(listeners[i], fd, address(peer)) },
+		Take: func(i, fd int, peer netip.AddrPort) { w.front.Take(listeners[i], fd, peer) },
 		Room: w.front.Room, Log: w.log, Place: board})
 	if err != nil {
 		return err
@@ -63,15 +63,4 @@ func listenerOf(f *os.File) (*http1.Listener, error) {
 		l.Addr = addr
 	}
 	return l, nil
-}
-
-// noAddress is that of the peer of a unix socket.
-var noAddress = &net.UnixAddr{Net: "unix"}
-
-// address is that of a peer in net's form.
-func address(peer netip.AddrPort) net.Addr {
-	if !peer.IsValid() {
-		return noAddress
-	}
-	return net.TCPAddrFromAddrPort(peer)
 }

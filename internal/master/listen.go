@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ type socket struct {
 	addr net.Addr
 	path string     // of a unix socket
 	more []*os.File // of the workers behind the first, where each has its own
+	shut sync.Once
 }
 
 // listen binds a listener of the configuration.
@@ -121,12 +123,16 @@ func own(c config.Listener) error {
 	return os.NewSyscallError("chmod", unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), c.Mode))
 }
 
+// close ends the listening, once the workers have closed theirs. The name of a
+// unix socket may be another server's soon after, so only the first call counts.
 func (s *socket) close() {
-	s.file.Close()
-	for _, f := range s.more {
-		f.Close()
-	}
-	if s.path != "" {
-		os.Remove(s.path)
-	}
+	s.shut.Do(func() {
+		s.file.Close()
+		for _, f := range s.more {
+			f.Close()
+		}
+		if s.path != "" {
+			os.Remove(s.path)
+		}
+	})
 }

@@ -38,6 +38,11 @@ func (m *Master) stop(k stopKind) {
 	workers := slices.Clone(m.workers)
 	m.mu.Unlock()
 	m.log.Info("stopping", "how", k)
+	// Clients that come now are refused by the kernel as soon as the workers have
+	// closed theirs. Left open, it would let them wait for as long as the stop takes.
+	for _, s := range m.sockets {
+		s.close()
+	}
 	hurry := make(chan stopKind, 8)
 	quit := make(chan struct{})
 	defer close(quit)

@@ -174,11 +174,12 @@ func (w *worker) start(s *setup) error {
 		return err
 	}
 	w.asm, w.grace = asm, assemble.ScriptGrace(s.Config)
+	w.own(s.Config, s.Apart)
 	for _, e := range s.Events {
 		w.apply(e)
 	}
 	go countGoroutines(place)
-	go procs.Adapt(nil)
+	go procs.Adapt(nil, w.scripts.Starting)
 	o := asm.Front
 	o.Freed = func() { w.acceptor.Resume() }
 	w.front = http1.New(o)
@@ -192,6 +193,18 @@ func (w *worker) starter(a *config.App, apart []string) cgi.Starter {
 		return w.remote.For(a)
 	}
 	return w.scripts.With(assemble.ScriptOptions(a, nil))
+}
+
+// own has the scripts of the first app that has any here, and of those with its
+// umask, started without a thread of their own. Nothing that a worker makes itself
+// has its mode by the umask, and none of its threads ends before it does.
+func (w *worker) own(c *config.Config, apart []string) {
+	for _, a := range c.Apps {
+		if a.Kind == config.KindCGI && !slices.Contains(apart, a.Name) {
+			w.scripts.Own(int(a.Umask))
+			return
+		}
+	}
 }
 
 // countGoroutines keeps their number in the scoreboard: who looks for a leak sees
@@ -237,6 +250,12 @@ func (w *worker) stop(timeout time.Duration) {
 	}
 	if w.acceptor != nil {
 		w.acceptor.Stop()
+		if timeout >= 0 {
+			w.acceptor.Drain()
+		}
+		for _, f := range w.listening {
+			f.Close()
+		}
 	}
 	if w.front != nil {
 		if err := w.front.Shutdown(ctx); err != nil {

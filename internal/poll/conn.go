@@ -50,11 +50,15 @@ const (
 
 // waiter is what one direction waits with.
 type waiter struct {
-	ready    atomic.Bool   // the kernel has something to do since the last try
-	waiting  atomic.Bool   // a goroutine waits for c
-	deadline atomic.Int64  // by the set's clock; 0: none
-	c        chan struct{} // made by the first wait
+	ready    atomic.Bool  // the kernel has something to do since the last try
+	waiting  atomic.Bool  // a goroutine waits for the bell
+	deadline atomic.Int64 // by the set's clock; 0: none
+	bell     atomic.Pointer[bell]
 }
+
+// bell wakes a goroutine. It is made by the first wait, and an idle connection
+// that is parked has none.
+type bell chan struct{}
 
 // connEvents are edges: each is told once for what arrives or becomes free.
 const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
@@ -68,6 +72,21 @@ func (s *Set) Conn(fd int, remote net.Addr) (*Conn, error) {
 	}
 	var err error
 	if c.place, err = s.add(fd, connEvents, c, nil); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return c, nil
+}
+
+// Pipe takes over the read end of a pipe, which does not block. A Write fails, and
+// so does what is about sockets.
+//
+// Where a writer asks for a pipe of packets (O_DIRECT) a Read may wait although
+// there is another packet: for the next one, or the end.
+func (s *Set) Pipe(fd int) (*Conn, error) {
+	c := &Conn{set: s, fd: fd}
+	var err error
+	if c.place, err = s.add(fd, unix.EPOLLIN|unix.EPOLLET, c, nil); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -112,9 +131,12 @@ func (w *waiter) post() {
 }
 
 func (w *waiter) rouse() {
-	if w.waiting.Load() {
+	if !w.waiting.Load() {
+		return
+	}
+	if b := w.bell.Load(); b != nil {
 		select {
-		case w.c <- struct{}{}:
+		case *b <- struct{}{}:
 		default:
 		}
 	}
@@ -129,8 +151,11 @@ func (w *waiter) expired(now int64) bool {
 // wait waits until something may be done: there is an edge, or the peer has gone
 // in one of these ways.
 func (c *Conn) wait(w *waiter, gone uint32) error {
-	if w.c == nil {
-		w.c = make(chan struct{}, 1)
+	b := w.bell.Load()
+	if b == nil {
+		b = new(bell)
+		*b = make(bell, 1)
+		w.bell.Store(b)
 	}
 	w.waiting.Store(true)
 	defer w.waiting.Store(false)
@@ -143,7 +168,7 @@ func (c *Conn) wait(w *waiter, gone uint32) error {
 		case w.ready.Load() || c.hungup.Load()&gone != 0:
 			return nil
 		}
-		<-w.c
+		<-*b
 	}
 }
 
@@ -153,28 +178,30 @@ func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
 // waitWrite waits for room. A peer that has only closed its side may still take
 // what is sent.
 func (c *Conn) waitWrite() error {
+	var since time.Time
 	for queued := -1; ; {
 		most := time.Duration(c.sendTimeout.Load())
 		if most <= 0 {
 			return c.wait(&c.writer, broken)
 		}
-		if queued < 0 {
-			queued = c.unsent()
-		}
-		c.setDeadline(&c.writer, c.set.Now().Add(most))
-		err := c.wait(&c.writer, broken)
-		if err != os.ErrDeadlineExceeded {
-			return err
-		}
 		// The kernel says that there is room when a third of the buffer is free,
 		// which a slow peer may take minutes for: what counts is that it takes.
-		left := c.unsent()
-		if left >= queued {
+		now := c.set.Now()
+		if left := c.unsent(); queued < 0 || left < queued {
+			queued, since = left, now
+		} else if now.Sub(since) >= most {
+			return os.ErrDeadlineExceeded
+		}
+		c.setDeadline(&c.writer, now.Add(most/sendLooks))
+		if err := c.wait(&c.writer, broken); err != os.ErrDeadlineExceeded {
 			return err
 		}
-		queued = left
 	}
 }
+
+// sendLooks is how often a send timeout's time is looked for progress: what is on
+// its way when the wait begins still arrives, so that one look would double it.
+const sendLooks = 4
 
 // unsent is how many bytes have not been taken by the peer.
 func (c *Conn) unsent() int {
@@ -264,6 +291,15 @@ func (c *Conn) Write(p []byte) (int, error) { return c.send(p, unix.MSG_NOSIGNAL
 // once (MSG_MORE).
 func (c *Conn) WriteMore(p []byte) (int, error) {
 	return c.send(p, unix.MSG_NOSIGNAL|unix.MSG_MORE)
+}
+
+// Push has what WriteMore has left behind leave now.
+func (c *Conn) Push() error {
+	if !c.begin() {
+		return net.ErrClosed
+	}
+	defer c.end()
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
 func (c *Conn) send(p []byte, flags uintptr) (total int, err error) {
@@ -383,6 +419,7 @@ func (c *Conn) OnHangup(f func(broken bool)) {
 // called, if that is so already. The caller must not touch the connection after
 // true, except by Unpark and Close.
 func (c *Conn) Park(wake func()) bool {
+	c.reader.bell.Store(nil)
 	c.wake = wake
 	c.parked.Store(true)
 	if (c.Readable() || c.reader.expired(c.set.now.Load())) && c.parked.CompareAndSwap(true, false) {
@@ -424,6 +461,13 @@ func (c *Conn) look(now int64) {
 // bound.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.reader, t) }
 
+// SetReadTimeout is SetReadDeadline for a time from now, with one look at the
+// clock and less arithmetic.
+func (c *Conn) SetReadTimeout(d time.Duration) error {
+	now := int64(time.Since(c.set.base))
+	return c.setDeadlineAt(&c.reader, now+int64(d))
+}
+
 // SetWriteDeadline bounds Writes, as SetReadDeadline does Reads.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writer, t) }
 
@@ -434,10 +478,14 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) setDeadline(w *waiter, t time.Time) error {
+	return c.setDeadlineAt(w, c.set.since(t))
+}
+
+// setDeadlineAt sets a deadline by the set's clock; 0: none.
+func (c *Conn) setDeadlineAt(w *waiter, d int64) error {
 	if c.users.Load()&closedBit != 0 {
 		return net.ErrClosed
 	}
-	d := c.set.since(t)
 	w.deadline.Store(d)
 	if d == 0 {
 		return nil

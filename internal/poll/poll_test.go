@@ -164,6 +164,26 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// A peer that took something when the wait had begun, and nothing since, gets the
+// send timeout from then on, not twice.
+func TestSendTimeoutAfterProgress(t *testing.T) {
+	t.Parallel()
+	c, peer := pair(t, newSet(t), "unix")
+	const timeout = 2 * time.Second
+	c.SetSendTimeout(timeout)
+	var took atomic.Int64
+	begin := time.Now()
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		n, _ := io.ReadFull(peer, make([]byte, 96<<10)) // too little for the kernel to say that there is room
+		took.Store(int64(n))
+	}()
+	_, err := c.Write(make([]byte, 64<<20))
+	if d := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took.Load() == 0 || d < timeout || d > timeout*7/4 {
+		t.Errorf("%v after %v; the peer took %d bytes", err, d, took.Load())
+	}
+}
+
 // Many deadlines at once, near and far, pass in time and none early.
 func TestWheel(t *testing.T) {
 	s := newSet(t)
@@ -448,6 +468,88 @@ func TestWatch(t *testing.T) {
 }
 
 // A request and its answer cost no allocation.
+// TestPipe: what is written in pieces is read, with deadlines, to the end.
+func TestPipe(t *testing.T) {
+	s := newSet(t)
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetNonblock(p[0], true); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Pipe(p[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w := os.NewFile(uintptr(p[1]), "pipe")
+	defer w.Close()
+	b := make([]byte, 4)
+	for i := range 200 {
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		go fmt.Fprintf(w, "%06d", i)
+		var got []byte
+		for len(got) < 6 {
+			n, err := c.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, b[:n]...)
+		}
+		if string(got) != fmt.Sprintf("%06d", i) {
+			t.Fatalf("%q", got)
+		}
+	}
+	c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if n, err := c.Read(b); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(n, err)
+	}
+	if _, err := c.Write(b); err == nil {
+		t.Error("a read end is written to")
+	}
+	w.WriteString("last")
+	w.Close()
+	c.SetReadDeadline(time.Time{})
+	if all, err := io.ReadAll(c); string(all) != "last" || err != nil {
+		t.Errorf("%q, %v", all, err)
+	}
+}
+
+// TestEdges: what is new is told once, and nothing behind Forget.
+func TestEdges(t *testing.T) {
+	s := newSet(t)
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan uint32, 10)
+	w, err := s.Edges(p[0], unix.EPOLLIN, func(events uint32) { told <- events })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		unix.Write(p[1], []byte("x"))
+		if e := <-told; e != unix.EPOLLIN {
+			t.Errorf("%#x", e)
+		}
+	}
+	select {
+	case e := <-told:
+		t.Errorf("%#x is told again", e)
+	case <-time.After(20 * time.Millisecond):
+	}
+	unix.Close(p[1])
+	if e := <-told; e != unix.EPOLLIN|unix.EPOLLHUP {
+		t.Errorf("%#x at the end", e)
+	}
+	w.Forget()
+	unix.Close(p[0])
+	if _, err := s.Edges(p[0], unix.EPOLLIN, nil); err == nil {
+		t.Error("a closed descriptor is watched")
+	}
+}
+
 func TestAllocations(t *testing.T) {
 	c, peer := pair(t, newSet(t), "tcp")
 	b := make([]byte, 64)

@@ -135,7 +135,7 @@ func (s *Set) dispatch(ev *unix.EpollEvent) {
 	case e.conn != nil:
 		e.conn.event(ev.Events)
 	case e.watch != nil:
-		e.watch.f()
+		e.watch.f(ev.Events)
 	}
 }
 
@@ -183,13 +183,23 @@ type Watch struct {
 	s     *Set
 	fd    int
 	place place
-	f     func()
+	f     func(events uint32)
 }
 
 // Watch calls f in the set's goroutine whenever the descriptor has one of the
 // events (EPOLLIN and such), again and again until the cause is gone. f must not
 // block.
 func (s *Set) Watch(fd int, events uint32, f func()) (*Watch, error) {
+	return s.watch(fd, events, func(uint32) { f() })
+}
+
+// Edges calls f in the set's goroutine with what is new at the descriptor, once
+// for each time that something is (EPOLLET). f must not block.
+func (s *Set) Edges(fd int, events uint32, f func(events uint32)) (*Watch, error) {
+	return s.watch(fd, events|unix.EPOLLET, f)
+}
+
+func (s *Set) watch(fd int, events uint32, f func(events uint32)) (*Watch, error) {
 	w := &Watch{s: s, fd: fd, f: f}
 	var err error
 	w.place, err = s.add(fd, events, nil, w)
@@ -202,3 +212,7 @@ func (w *Watch) Stop() {
 	unix.EpollCtl(w.s.epfd, unix.EPOLL_CTL_DEL, w.fd, nil)
 	w.s.remove(w.place)
 }
+
+// Forget ends the watch of a descriptor that the caller closes at once, by which
+// the kernel forgets it, too.
+func (w *Watch) Forget() { w.s.remove(w.place) }

@@ -8,6 +8,12 @@
 // two, at the same rate. So GOMAXPROCS begins at 1, goes up while what there is
 // does not suffice, and comes down again later.
 //
+// A process that starts others needs two as soon as it does much of that: whoever
+// starts one keeps the one running thread for itself until the program is being
+// executed, 0.1 ms, in which nothing else is done. Measured with a small CGI answer,
+// 4 clients, 2 CPUs: 2,750 requests/s at 126 us of CPU each with one thread, and a
+// quarter of the machine idle; 3,300 at 170 us with two.
+//
 // And what a burst leaves behind, such as ten thousand connections that idle now,
 // goes back to the system when it is over: a collector that runs when the heap
 // has doubled has no reason to run in a process that does nothing.
@@ -29,6 +35,7 @@ const (
 	hot    = 2    // … after so many periods in a row
 	spare  = 0.65 // of what one CPU less could do: that would be enough …
 	cool   = 30   // … after so many
+	held   = 0.10 // of a thread's time went into starting programs: one is not enough
 
 	work  = 0.05 // of a CPU: something has been done …
 	still = 0.02 // … and nothing is any more …
@@ -36,8 +43,9 @@ const (
 )
 
 // Adapt adapts the process to what it does until stop is closed. GOMAXPROCS stays
-// as it is where the environment says what it shall be.
-func Adapt(stop <-chan struct{}) {
+// as it is where the environment says what it shall be. starting is the time that
+// the process has spent so far in the start of programs.
+func Adapt(stop <-chan struct{}, starting func() time.Duration) {
 	most := runtime.GOMAXPROCS(0)
 	g := gauge{procs: 1, most: most}
 	if os.Getenv("GOMAXPROCS") != "" {
@@ -48,7 +56,7 @@ func Adapt(stop <-chan struct{}) {
 	t := time.NewTicker(period)
 	defer t.Stop()
 	var c calmness
-	used, at := cpu(), time.Now()
+	used, at, started := cpu(), time.Now(), starting()
 	for {
 		select {
 		case <-stop:
@@ -57,7 +65,9 @@ func Adapt(stop <-chan struct{}) {
 		}
 		u, now := cpu(), time.Now()
 		before, share := g.procs, float64(u-used)/float64(now.Sub(at))
-		g.see(share)
+		st := starting()
+		g.see(share, float64(st-started)/float64(now.Sub(at)))
+		started = st
 		if c.see(share) {
 			release()
 			u, now = cpu(), time.Now() // which is not to count as work
@@ -86,15 +96,17 @@ type gauge struct {
 	below       int // in which one less would have
 }
 
-// see takes in how many CPUs were used in a period.
-func (g *gauge) see(used float64) {
+// see takes in how many CPUs were used in a period, and how many threads were held
+// by the start of programs.
+func (g *gauge) see(used, starting float64) {
 	if g.fixed {
 		return
 	}
+	holds := starting > held
 	switch {
-	case used > busy*float64(g.procs):
+	case used > busy*float64(g.procs), holds && g.procs == 1:
 		g.above, g.below = g.above+1, 0
-	case used < spare*float64(g.procs-1):
+	case used < spare*float64(g.procs-1) && (!holds || g.procs > 2):
 		g.above, g.below = 0, g.below+1
 	default:
 		g.above, g.below = 0, 0

@@ -9,7 +9,7 @@ import (
 
 func TestGauge(t *testing.T) {
 	for name, c := range map[string]struct {
-		used []float64 // each for ten periods
+		used []float64 // each for ten periods; a negative one: and programs are started
 		want []int     // behind them
 	}{
 		"idle":                  {[]float64{0, 0.1, 0}, []int{1, 1, 1}},
@@ -17,13 +17,20 @@ func TestGauge(t *testing.T) {
 		"one is not":            {[]float64{0.95}, []int{2}},
 		"up to all, no further": {[]float64{0.95, 1.9, 2.9, 3.9}, []int{2, 3, 4, 4}},
 		"down, but not at once": {[]float64{0.95, 0.5, 0.5, 0.5, 0.5}, []int{2, 2, 2, 1, 1}},
+		"starts need another":   {[]float64{-0.3, -0.3, -0.1, -0.1, -0.1, 0, 0, 0, 0}, []int{2, 2, 2, 2, 2, 2, 2, 1, 1}},
+		"but no third":          {[]float64{-0.3, -1, -1, -1.6}, []int{2, 2, 2, 2}},
+		"nor keep one":          {[]float64{1, 1.9, -0.3, -0.3, -0.3, -0.3}, []int{2, 3, 3, 3, 2, 2}},
 		"in between it stays":   {[]float64{0.95, 1, 1, 1, 1, 1}, []int{2, 2, 2, 2, 2, 2}},
 	} {
 		g := gauge{procs: 1, most: 4}
 		var got []int
 		for _, u := range c.used {
 			for range 10 {
-				g.see(u)
+				starting := 0.0
+				if u < 0 {
+					starting = 0.3
+				}
+				g.see(max(u, -u), starting)
 			}
 			got = append(got, g.procs)
 		}
@@ -33,13 +40,16 @@ func TestGauge(t *testing.T) {
 	}
 }
 
+// idle is a process that starts nothing.
+func idle() time.Duration { return 0 }
+
 // One that computes gets the CPUs that it had before; at the end all are back.
 func TestAdapt(t *testing.T) {
 	before := runtime.GOMAXPROCS(2)
 	defer runtime.GOMAXPROCS(before)
 	t.Setenv("GOMAXPROCS", "")
 	stop, ended := make(chan struct{}), make(chan struct{})
-	go func() { Adapt(stop); close(ended) }()
+	go func() { Adapt(stop, idle); close(ended) }()
 	wait := func(n int) {
 		for limit := time.Now().Add(20 * time.Second); runtime.GOMAXPROCS(0) != n; time.Sleep(time.Millisecond) {
 			if time.Now().After(limit) {
@@ -54,7 +64,7 @@ func TestAdapt(t *testing.T) {
 
 	t.Setenv("GOMAXPROCS", "2")
 	stop, ended = make(chan struct{}), make(chan struct{})
-	go func() { Adapt(stop); close(ended) }()
+	go func() { Adapt(stop, idle); close(ended) }()
 	for range 50 {
 		time.Sleep(time.Millisecond)
 		if n := runtime.GOMAXPROCS(0); n != 2 {
@@ -67,7 +77,7 @@ func TestAdapt(t *testing.T) {
 
 func TestCalmness(t *testing.T) {
 	for name, c := range map[string]struct {
-		used []float64 // each for ten periods
+		used []float64 // each for ten periods; a negative one: and programs are started
 		want int       // how often it is time
 	}{
 		"nothing was done":        {[]float64{0, 0.01, 0, 0, 0}, 0},

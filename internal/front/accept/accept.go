@@ -43,6 +43,7 @@ type Options struct {
 
 // Acceptor accepts from Start to Stop.
 type Acceptor struct {
+	o    Options
 	way  way
 	once sync.Once
 }
@@ -72,7 +73,7 @@ func New(o Options) (*Acceptor, error) {
 			return nil, fmt.Errorf("accept: %w", os.NewSyscallError("fcntl", err))
 		}
 	}
-	a := &Acceptor{}
+	a := &Acceptor{o: o}
 	var err error
 	switch {
 	case o.Mode.Locks() || o.Mode == lockmodes.Exclusive:
@@ -106,3 +107,24 @@ func (a *Acceptor) Resume() { a.way.resume() }
 // again, and the lock is free; a thread that waits for a lock whose wait cannot be
 // interrupted goes on until the process ends, and takes it no more.
 func (a *Acceptor) Stop() { a.once.Do(a.way.stop) }
+
+// drainMost bounds what Drain takes, sixteen at a time: clients go on connecting.
+const drainMost = 64
+
+// Drain takes the connections that wait to be accepted, which would be reset when
+// the listeners are closed. It may be called after Stop; Take is called by it.
+func (a *Acceptor) Drain() {
+	var b batch
+	all := listeners(a.o.Listeners)
+	for range drainMost {
+		room := a.o.Room()
+		if room <= 0 {
+			return
+		}
+		b.fill(all, room)
+		b.hand(a.o.Take)
+		if b.n == 0 {
+			return
+		}
+	}
+}

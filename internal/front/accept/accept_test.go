@@ -180,7 +180,8 @@ func TestTake(t *testing.T) {
 	})
 }
 
-// After Stop nothing is accepted, and the lock is free. Stop wakes who waits.
+// After Stop nothing is accepted but by Drain, and the lock is free. Stop wakes who
+// waits.
 func TestStop(t *testing.T) {
 	everyMode(t, func(t *testing.T, m lockmodes.Mode) {
 		fd, dial := listen(t, "tcp", "127.0.0.1:0")
@@ -196,6 +197,18 @@ func TestStop(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		if n := p.count(); n != 1 {
 			t.Errorf("%d connections accepted, want 1", n)
+		}
+		for range 2 * most {
+			dial()
+		}
+		p.a.Drain()
+		if n := p.count(); n != 2+2*most {
+			t.Errorf("%d connections accepted after Drain, want %d", n, 2+2*most)
+		}
+		dial()
+		p.room.Store(0)
+		if p.a.Drain(); p.count() != 2+2*most {
+			t.Error("Drain takes more than there is room for")
 		}
 	})
 }

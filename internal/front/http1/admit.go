@@ -6,8 +6,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -84,16 +84,14 @@ func (c *conn) noteRefusal(why refusal, err error) {
 // admit decides about a connection that has been accepted: it may be one too
 // many, of all or of its client's. The client behind a proxy is not known yet.
 // false: it is to be closed.
-func (c *conn) admit(remote net.Addr) bool {
+func (c *conn) admit() bool {
 	switch {
 	case c.why != welcome:
 		c.refusedSoon()
 	case c.l.ProxyFrom != nil || c.s.opt.Seats != nil:
-		if remote == nil {
-			remote = c.pc.RemoteAddr()
-		}
-		if c.proxied = c.l.ProxyFrom.Has(peer.Addr(remote)); !c.proxied {
-			return c.sit(remote)
+		client := c.client.Addr().Unmap()
+		if c.proxied = c.l.ProxyFrom.Has(client); !c.proxied {
+			return c.sit(client)
 		}
 	}
 	return true
@@ -101,8 +99,8 @@ func (c *conn) admit(remote net.Addr) bool {
 
 // sit takes a seat for the client, or has the connection refused. false: it is to
 // be closed.
-func (c *conn) sit(client net.Addr) bool {
-	seat, ok := c.s.opt.Seats.Take(peer.Addr(client))
+func (c *conn) sit(client netip.Addr) bool {
+	seat, ok := c.s.opt.Seats.Take(client)
 	if ok {
 		c.seat = seat
 		return true
@@ -171,8 +169,8 @@ func (c *conn) readProxyHeader() bool {
 	}
 	c.pc.SetRemoteAddr(h.Source)
 	c.pc.SetLocalAddr(h.Destination)
-	c.remote = ""
-	if c.sit(h.Source) {
+	c.client, c.remote = netip.AddrPort{}, ""
+	if c.sit(peer.Addr(h.Source)) {
 		return true
 	}
 	c.release()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -22,7 +23,8 @@ type conn struct {
 	s      *Server
 	l      *Listener
 	pc     *poll.Conn
-	remote string // RemoteAddr, once it is needed
+	client netip.AddrPort // the other end of the socket; invalid: pc knows
+	remote string         // RemoteAddr, while it is needed
 
 	state atomic.Uint32 // a scoreboard.ConnState, or stateClosed
 	// idle: between two requests, or before the first, and nothing of the next one
@@ -105,7 +107,7 @@ func (c *conn) woken() {
 		c.close()
 		return
 	}
-	go c.serve()
+	c.s.serve(c)
 }
 
 // serve serves the connection until it is parked or gone.
@@ -196,6 +198,9 @@ func (c *conn) readMore() error {
 		if err := c.awaitRequest(); err != nil {
 			return err
 		}
+		if c.served > 0 && !c.pc.Readable() && c.s.crew.many() {
+			return c.quiet()
+		}
 	} else if c.idle.Load() || c.limit.IsZero() {
 		c.begun()
 	}
@@ -210,6 +215,9 @@ func (c *conn) readMore() error {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	case w.r == w.w:
+		if c.limit.IsZero() {
+			c.limit = time.Now().Add(max(0, c.s.opt.KeepaliveIdle-parkAfter))
+		}
 		return c.quiet()
 	}
 	return &wire.Error{Status: http.StatusRequestTimeout, Reason: "the header is not complete in time"}
@@ -235,13 +243,14 @@ func (c *conn) awaitRequest() error {
 	case c.served == 0: // the limit is that of the header
 	case c.limit.IsZero():
 		c.move(scoreboard.Idle)
-		now := time.Now()
-		c.limit = now.Add(c.s.opt.KeepaliveIdle)
-		c.pc.SetReadDeadline(now.Add(min(parkAfter, c.s.opt.KeepaliveIdle)))
+		c.pc.SetReadTimeout(min(parkAfter, c.s.opt.KeepaliveIdle)) // the limit is set when that is over
 	}
 	c.idle.Store(true)
 	if c.s.stopping.Load() && c.pc.Queued() == 0 {
-		return errOver
+		if c.served > 0 {
+			return errOver
+		}
+		c.pc.SetReadDeadline(time.Now().Add(firstGrace))
 	}
 	return nil
 }
@@ -249,10 +258,14 @@ func (c *conn) awaitRequest() error {
 // quiet is what is done when nothing came for a while: the connection is
 // parked, until the limit, or closed.
 func (c *conn) quiet() error {
+	now := time.Now()
+	if c.limit.IsZero() {
+		c.limit = now.Add(c.s.opt.KeepaliveIdle)
+	}
 	// First the deadline, then the look at stopping: a dismissal that comes
 	// between them sets another one.
 	c.pc.SetReadDeadline(c.limit)
-	if c.s.stopping.Load() || !time.Now().Before(c.limit) {
+	if c.s.stopping.Load() || !now.Before(c.limit) {
 		if c.pc.Queued() > 0 { // that came just now
 			c.pc.SetReadDeadline(time.Time{})
 			return nil
@@ -260,12 +273,24 @@ func (c *conn) quiet() error {
 		return errOver
 	}
 	c.release()
+	c.remote = ""
 	if !c.pc.Park(c.woken) {
 		c.work = workspaces.Get().(*workspace)
 		c.work.head.Reset()
 		return nil
 	}
 	return errParked
+}
+
+// giveWay closes a parked connection, unless its next request is here.
+func (c *conn) giveWay() {
+	switch {
+	case !c.pc.Unpark():
+	case c.pc.Queued() > 0:
+		c.s.serve(c)
+	default:
+		c.close()
+	}
 }
 
 // grow makes room for more of a head.
@@ -278,11 +303,20 @@ func (w *workspace) grow() {
 	w.in = append(w.in, make([]byte, len(w.in))...)
 }
 
-// dismiss ends an idle connection because the server stops.
+// firstGrace is how long a stop waits for the first byte of a connection that has
+// just been made: its request is on its way.
+const firstGrace = time.Second
+
+// dismiss ends an idle connection because the server stops, and soon one on which
+// nothing has come yet.
 func (c *conn) dismiss() {
 	c.s.dismissing.Lock()
 	defer c.s.dismissing.Unlock()
-	if c.idle.Load() {
+	switch {
+	case !c.idle.Load():
+	case c.state.Load() == uint32(scoreboard.Reading): // the first request's
+		c.pc.SetReadDeadline(time.Now().Add(firstGrace))
+	default:
 		c.pc.SetReadDeadline(time.Unix(1, 0)) // wakes it, parked or not
 	}
 }
@@ -318,7 +352,11 @@ func (c *conn) close() {
 // remoteAddr is http.Request's RemoteAddr.
 func (c *conn) remoteAddr() string {
 	if c.remote == "" {
-		c.remote = c.pc.RemoteAddr().String()
+		if c.client.IsValid() {
+			c.remote = c.client.String()
+		} else {
+			c.remote = c.pc.RemoteAddr().String()
+		}
 	}
 	return c.remote
 }
@@ -370,13 +408,18 @@ func (c *conn) handle(res *response, r *http.Request) (fine bool) {
 				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	if r.RequestURI == "*" {
-		// It asks about the server as a whole (RFC 9110 section 9.3.7), and no
-		// handler has a place for it.
-		return true
+	if asksServer(r) {
+		return true // no handler has a place for it
 	}
 	c.s.opt.Handler.ServeHTTP(res, r)
 	return true
+}
+
+// asksServer reports whether the question is about the server as a whole
+// (RFC 9110 section 9.3.7). A client of a proxy asks so by an absolute target
+// without path and query (RFC 9112 section 3.2.4).
+func asksServer(r *http.Request) bool {
+	return r.RequestURI == "*" || r.Method == http.MethodOptions && r.URL.Path == "" && r.URL.RawQuery == "" && !r.URL.ForceQuery
 }
 
 // after decides what becomes of the connection behind an answer: true is

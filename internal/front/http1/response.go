@@ -42,6 +42,7 @@ type response struct {
 	chunked  bool
 	untilEnd bool // the body ends with the connection
 	sent     bool // the header has been
+	held     bool // what was sent last waits for the end of the connection
 	close    bool // this is the connection's last answer
 	hijacked bool
 }
@@ -300,8 +301,19 @@ func (w *response) emit(p []byte, last bool) error {
 		b = append(b, "0\r\n\r\n"...)
 	}
 	w.out = b
-	w.send(b, false)
+	whole := last || w.taken == w.declared && w.taken == int64(n)
+	w.held = whole && w.waitsForEnd()
+	w.send(b, w.held)
 	return w.err
+}
+
+// waitsForEnd reports whether the end of the answer shall wait for that of the
+// connection, so that both leave in one segment: that is a packet, and a wake-up
+// of the client, less. Where the client has sent more than was read, the end may
+// be a reset, which must not overtake anything.
+func (w *response) waitsForEnd() bool {
+	c := w.c
+	return w.close && w.body == nil && c.l.TCP && c.work.r == c.work.w && !c.pc.Readable()
 }
 
 // send sends to the client. A client that takes nothing any more has left.
@@ -378,6 +390,11 @@ func (w *response) FlushError() error {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.sent && len(w.pend) == 0 {
+		if w.held {
+			w.held = false
+			w.err = w.c.pc.Push()
+			w.failed()
+		}
 		return w.err
 	}
 	return w.emit(nil, false)
@@ -437,6 +454,9 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	early := append([]byte(nil), c.work.in[c.work.r:c.work.w]...)
 	c.pc.SetDeadline(time.Time{})
+	if c.client.IsValid() {
+		c.pc.SetRemoteAddr(net.TCPAddrFromAddrPort(c.client))
+	}
 	h := &Hijacked{Conn: c.pc, c: c, early: early}
 	return h, bufio.NewReadWriter(bufio.NewReader(h), bufio.NewWriter(h)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,9 +51,14 @@ type Server struct {
 
 	mu     sync.Mutex
 	conns  *conn // all that are open, a list
+	oldest *conn // its end
 	open   int
+	// clearing: somebody makes room.
+	clearing bool
+
 	ended  chan struct{} // closed when the last has gone after Shutdown; made by it
 	linger lingering
+	crew   crew
 
 	admission admission
 }
@@ -92,9 +98,10 @@ func (s *Server) Room() int {
 func (s *Server) room() int { return s.opt.Connections - (s.open - s.admission.n) }
 
 // Take takes over a connected stream socket that does not block. It may be
-// called in the set's goroutine. remote may be nil.
-func (s *Server) Take(l *Listener, fd int, remote net.Addr) {
-	pc, err := s.opt.Set.Conn(fd, remote)
+// called in the set's goroutine. client is its other end; the zero AddrPort where
+// that is no TCP address.
+func (s *Server) Take(l *Listener, fd int, client netip.AddrPort) {
+	pc, err := s.opt.Set.Conn(fd, nil)
 	if err != nil {
 		s.opt.Log.Error("connection is not taken", "err", err)
 		return
@@ -103,23 +110,29 @@ func (s *Server) Take(l *Listener, fd int, remote net.Addr) {
 	if l.Addr != nil {
 		pc.SetLocalAddr(l.Addr)
 	}
-	c := &conn{s: s, l: l, pc: pc}
+	if !client.IsValid() {
+		pc.SetRemoteAddr(noAddress)
+	}
+	c := &conn{s: s, l: l, pc: pc, client: client}
 	c.state.Store(uint32(scoreboard.Reading))
 	s.opt.Place.Enter(scoreboard.Reading)
 	if s.opt.HeaderTimeout > 0 {
 		c.limit = time.Now().Add(s.opt.HeaderTimeout)
 		pc.SetReadDeadline(c.limit)
 	}
-	if !s.enlist(c) || !c.admit(remote) {
+	if !s.enlist(c) || !c.admit() {
 		c.close()
 		return
 	}
 	pc.OnHangup(c.hungup)
 	c.idle.Store(true)
 	if !pc.Park(c.woken) {
-		go c.serve()
+		s.serve(c)
 	}
 }
+
+// noAddress is that of the peer of a unix socket.
+var noAddress = &net.UnixAddr{Net: "unix"}
 
 // enlist puts a connection on the list; false: the server stops, or does not even
 // refuse any more.
@@ -137,9 +150,46 @@ func (s *Server) enlist(c *conn) bool {
 	c.next = s.conns
 	if c.next != nil {
 		c.next.prev = c
+	} else {
+		s.oldest = c
 	}
 	s.conns = c
+	if s.opt.Connections > 0 && !s.opt.Refuse && s.room() == 0 && !s.clearing {
+		s.clearing = true
+		go s.makeRoom()
+	}
 	return fits && !s.stopping.Load()
+}
+
+// How many connections are looked at for room, and how many make it, at once.
+const (
+	roomLooks  = 256
+	roomWanted = 16
+)
+
+// makeRoom closes idle connections when the last place has been taken: who waits
+// to be let in has something to ask. Those go that have been here for longest and
+// are parked, and have had an answer.
+func (s *Server) makeRoom() {
+	var idle []*conn
+	s.mu.Lock()
+	c := s.oldest
+	for range roomLooks {
+		if c == nil || len(idle) == roomWanted {
+			break
+		}
+		if scoreboard.ConnState(c.state.Load()) == scoreboard.Idle {
+			idle = append(idle, c)
+		}
+		c = c.prev
+	}
+	s.mu.Unlock()
+	for _, c := range idle {
+		c.giveWay()
+	}
+	s.mu.Lock()
+	s.clearing = false
+	s.mu.Unlock()
 }
 
 // surplus makes a connection one of those that are refused; false: there are too
@@ -175,6 +225,8 @@ func (s *Server) delist(c *conn) {
 	}
 	if c.next != nil {
 		c.next.prev = c.prev
+	} else {
+		s.oldest = c.prev
 	}
 	c.next, c.prev = nil, nil
 	full := c.why == welcome && s.room() == 0
@@ -192,11 +244,13 @@ func (s *Server) delist(c *conn) {
 	}
 }
 
-// Shutdown closes idle connections, and lets the requests in progress finish and
-// lingering connections end in their time. Whoever gives connections must have
-// stopped. When ctx ends first, the rest is closed. It may be called again while
-// it waits, with a context that ends earlier.
+// Shutdown closes idle connections, those without a first request a second later,
+// and lets the requests in progress finish and lingering connections end in their
+// time. Whoever gives connections must have stopped. When ctx ends first, the
+// rest is closed. It may be called again while it waits, with a context that ends
+// earlier.
 func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.crew.end()
 	s.mu.Lock()
 	s.stopping.Store(true)
 	if s.ended == nil && s.open > 0 {

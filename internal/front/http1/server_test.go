@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
 
 // serving runs a Server on n listeners and returns their addresses.
-func serving(t *testing.T, o http1.Options, n int) (*http1.Server, []string, func()) {
+func serving(t testing.TB, o http1.Options, n int) (*http1.Server, []string, func()) {
 	t.Helper()
 	if o.Handler == nil {
 		o.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
@@ -256,5 +256,82 @@ func TestTimeoutHandler(t *testing.T) {
 	}
 	for range requests {
 		<-over
+	}
+}
+
+// The last answer of a connection may wait for the connection's end, which comes
+// with the handler's; a handler that goes on working flushes, or the client waits
+// for a moment, but no longer.
+func TestLastAnswerIsNotHeld(t *testing.T) {
+	for name, flush := range map[string]bool{"flushed": true, "not flushed": false} {
+		t.Run(name, func(t *testing.T) {
+			arrived := make(chan struct{})
+			_, addrs, _ := serving(t, http1.Options{KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(
+				func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Length", "5")
+					io.WriteString(w, "hello")
+					if flush {
+						w.(http.Flusher).Flush()
+					}
+					select {
+					case <-arrived:
+					case <-time.After(20 * time.Second):
+						t.Error("the answer does not arrive before the handler's end")
+					}
+				})}, 1)
+			c := dial(t, addrs[0])
+			c.SetDeadline(time.Now().Add(30 * time.Second))
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			r := bufio.NewReader(c)
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := io.ReadAll(res.Body); err != nil || string(b) != "hello" {
+				t.Errorf("%q, %v", b, err)
+			}
+			close(arrived)
+			if n, err := io.Copy(io.Discard, r); n != 0 || err != nil {
+				t.Errorf("behind the answer: %d bytes, %v", n, err)
+			}
+		})
+	}
+}
+
+// At the limit connections that idle give way to those that wait, the oldest
+// first; who works, or has just been answered, stays.
+func TestIdleGiveWay(t *testing.T) {
+	working, finish := make(chan struct{}), make(chan struct{})
+	_, addrs, _ := serving(t, http1.Options{Connections: 3, KeepaliveIdle: time.Minute, Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/work" {
+				close(working)
+				<-finish
+			}
+			io.WriteString(w, "ok")
+		})}, 1)
+	busy := dial(t, addrs[0])
+	io.WriteString(busy, "GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-working
+	idle := dial(t, addrs[0])
+	if _, err := ask(idle, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond) // it is parked
+	for i := range 3 {
+		c := dial(t, addrs[0])
+		if _, err := ask(c, 20*time.Second); err != nil {
+			t.Fatalf("connection %d beyond the limit: %v", i, err)
+		}
+		time.Sleep(1200 * time.Millisecond)
+	}
+	idle.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the one that has idled for longest: %v", err)
+	}
+	close(finish)
+	busy.SetDeadline(time.Now().Add(10 * time.Second))
+	if res, err := http.ReadResponse(bufio.NewReader(busy), nil); err != nil || res.StatusCode != 200 {
+		t.Error(res, err)
 	}
 }

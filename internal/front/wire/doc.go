@@ -8,7 +8,8 @@
 //   - a folded line, a bare CR, a NUL, blanks before the colon of a field
 //   - a Content-Length that is repeated or a list, or has more than 18 digits,
 //     or stands beside a Transfer-Encoding; a Transfer-Encoding in HTTP/1.0
-//   - a request of HTTP/1.1 without Host, a bad byte in a Host
+//   - a request of HTTP/1.1 without Host, a bad byte in a Host, a port in it that
+//     is no number
 //   - a target in none of the four forms, or in one that the method does not
 //     have: * is for OPTIONS, HOST:PORT for CONNECT and nothing else for it; an
 //     absolute one without a host, or with user information

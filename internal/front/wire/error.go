@@ -27,6 +27,7 @@ var (
 	errHosts        = bad("more than one Host")
 	errNoHost       = bad("no Host")
 	errHost         = bad("bad byte in the host")
+	errPort         = bad("a port that is no number")
 	errLength       = bad("malformed Content-Length")
 	errLengths      = bad("more than one Content-Length")
 	errLengthCoding = bad("Content-Length beside a Transfer-Encoding")

@@ -17,7 +17,7 @@ const testLimit = 64 << 10
 var stricter = []*Error{
 	errFold,       // joined there
 	errBlankColon, // passes there
-	errNoHost, errHost,
+	errNoHost, errHost, errPort,
 	errLength, errLengths, errLengthCoding,
 	errCoding, errOldCoding, // not looked at there in HTTP/1.0
 	errNoTarget, // of a CONNECT

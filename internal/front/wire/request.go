@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"net/http"
+	"net/netip"
+	"strings"
 )
 
 // SetContext sets the context of the request, up to Reset.
@@ -173,12 +175,32 @@ func (h *Head) setHost(m *message) *Error {
 		return errNoHost
 	case !all(m.host, inHost) || !all(h.url.Host, inHost):
 		return errHost
+	case !hasGoodPort(m.host):
+		return errPort
 	}
 	h.Request.Host = m.host
 	if h.url.Host != "" {
 		h.Request.Host = h.url.Host
 	}
 	return nil
+}
+
+// hasGoodPort: what stands behind the colon of a Host is a number or nothing,
+// but an IPv6 address may lack its brackets, as some clients write it. Package
+// url has seen to the port of a target.
+func hasGoodPort(host string) bool {
+	rest := host[strings.LastIndexByte(host, ']')+1:]
+	_, port, found := strings.Cut(rest, ":")
+	if !found {
+		return true
+	}
+	for i := range len(port) {
+		if port[i] < '0' || port[i] > '9' {
+			_, err := netip.ParseAddr(host)
+			return err == nil
+		}
+	}
+	return true
 }
 
 // setFraming says where the body ends (RFC 9112 section 6.3).

@@ -28,6 +28,9 @@ const (
 	exceeded            difference = "a body past http.MaxBytesReader whose rest is short is read past: net/http has a way between the two to close"
 	refusalText         difference = "a refusal has a text"
 	readOn              difference = "a read deadline that is over may be moved, and reading goes on: net/http keeps the error of a chunked body"
+	bareAbsolute        difference = "OPTIONS http://host is for the server as a whole, as * is (RFC 9112 section 3.2.4): net/http asks the handler"
+	hostPort            difference = "a Host whose port is no number is 400, as any invalid one (RFC 9112 section 3.2): net/http looks at single bytes"
+	firstRequest        difference = "a Shutdown lets the first request come for a second, and answers it: net/http waits for five, and then closes"
 	serverKey           difference = "the context has no http.ServerContextKey: there is no http.Server"
 )
 

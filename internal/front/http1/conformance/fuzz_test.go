@@ -21,7 +21,8 @@ var stricter = []string{
 	"request: folded line",
 	"request: blank before the colon of a field",
 	"request: no Host",
-	"request: bad byte in the host",     // of a target that is a URI
+	"request: bad byte in the host", // of a target that is a URI
+	"request: a port that is no number",
 	"request: malformed Content-Length", // that of 1.0 beside a coding
 	"request: more than one Content-Length",
 	"request: Content-Length beside a Transfer-Encoding",

@@ -31,6 +31,8 @@ func TestTarget(t *testing.T) {
 		x("get /", "get / url=/ host=x"),
 		x("ODD-1 /", "ODD-1 / url=/ host=x"),
 		{name: "OPTIONS *", in: request("OPTIONS * HTTP/1.1"), h: target, want: "200 sized | open"},
+		{name: "OPTIONS of a host, without a path", in: request("OPTIONS http://y HTTP/1.1"), h: target,
+			want: "200 sized OPTIONS http://y url=http://y host=y | open", by: bareAbsolute, ours: "200 sized | open"},
 		{name: "OPTIONS /", in: request("OPTIONS / HTTP/1.1"), h: target, want: "200 sized OPTIONS / url=/ host=x | open"},
 		{name: "no Host in 1.0", in: get10, h: target, want: "200 sized GET / url=/ host= | closed"},
 		{name: "LF alone", in: "GET /a HTTP/1.1\nHost: y\n\n", h: target, want: "200 sized GET /a url=/a host=y | open"},
@@ -159,6 +161,7 @@ var refusals = []struct {
 	{"too many fields", request("GET / HTTP/1.1", strings.Repeat("abcdef: ghijkl\r\n", 10000)+"z: z"), 431, 0, ""},
 	{"CONNECT without Host", "CONNECT example.org:443 HTTP/1.1\r\n\r\n", 200, 400, connectHost},
 	{"* for GET", request("GET * HTTP/1.1"), 200, 400, starForm},
+	{"port that is no number", "GET / HTTP/1.1\r\nHost: x:80x\r\n\r\n", 200, 400, hostPort},
 	{"a line too long", request("GET /" + strings.Repeat(long, 8) + " HTTP/1.1"), 431, 414, longLine},
 	{"a line too long for us", request("GET /" + long + " HTTP/1.1"), 200, 414, longLine},
 }

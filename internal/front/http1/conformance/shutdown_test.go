@@ -75,6 +75,35 @@ func TestShutdownSilent(t *testing.T) {
 	})
 }
 
+// A request that is on its way on a connection that has just been made is answered.
+func TestShutdownFirstRequest(t *testing.T) {
+	each(t, func(t *testing.T, m mode) {
+		if !m.differs(firstRequest) {
+			return
+		}
+		s := m.serve(t, says("hello"))
+		idle := dial(t, s)
+		idle.probe()
+		c := dial(t, s)
+		dial(t, s).probe() // both have been taken
+		over := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), bound)
+			defer cancel()
+			over <- s.shutdown(ctx)
+		}()
+		idle.ended()
+		c.send(get)
+		if a := c.answer("GET"); a.status != 200 || a.header.Get("Connection") != "close" {
+			t.Errorf("%v %v", a, a.header)
+		}
+		c.ended()
+		if err := take(t, "end of Shutdown", over); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A Shutdown whose time is over says so.
 func TestShutdownTimeout(t *testing.T) {
 	each(t, func(t *testing.T, m mode) {

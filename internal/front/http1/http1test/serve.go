@@ -60,9 +60,16 @@ func ServeOn(t testing.TB, o http1.Options, n int, kind *http1.Listener) (s *htt
 		}
 		l.Close()
 		fd := int(f.Fd())
-		accept := func() { acceptAll(s, kind, fd) }
+		raw, err := f.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A call may come when the listener has been closed, and its descriptor is
+		// that of another test.
+		accept := func() { raw.Control(func(uintptr) { acceptAll(s, kind, fd) }) }
 		accepting = append(accepting, accept)
 		unix.SetNonblock(fd, true)
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // connections inherit it
 		w, err := set.Watch(fd, unix.EPOLLIN|unix.EPOLLET, accept)
 		if err != nil {
 			t.Fatal(err)
@@ -98,6 +105,7 @@ func acceptAll(s *http1.Server, kind *http1.Listener, listener int) {
 		if err != nil {
 			return
 		}
-		s.Take(kind, fd, poll.Addr(sa))
+		client, _ := poll.Addr(sa).(*net.TCPAddr)
+		s.Take(kind, fd, client.AddrPort())
 	}
 }
