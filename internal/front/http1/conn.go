@@ -282,10 +282,13 @@ func (c *conn) quiet() error {
 	return errParked
 }
 
-// giveWay closes a parked connection, unless its next request is here.
+// giveWay closes a parked connection, unless its next request is here. It was idle
+// when it was chosen, and may have had its last answer since.
 func (c *conn) giveWay() {
 	switch {
 	case !c.pc.Unpark():
+	case c.state.Load() == uint32(scoreboard.Lingering):
+		c.drained()
 	case c.pc.Queued() > 0:
 		c.s.serve(c)
 	default:

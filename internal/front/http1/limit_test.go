@@ -88,7 +88,7 @@ func newCrowd(t *testing.T, mode lockmodes.Mode, m http1.LingerMode, refuse bool
 	}
 	kind := &http1.Listener{TCP: true, ProxyFrom: proxy}
 	c.a, err = accept.New(accept.Options{Mode: mode, Listeners: []int{int(f.Fd())}, Set: set, Room: c.s.Room, Place: place, Log: slog.New(slog.DiscardHandler),
-		Take: func(_, fd int, from netip.AddrPort) { c.s.Take(kind, fd, net.TCPAddrFromAddrPort(from)) }})
+		Take: func(_, fd int, from netip.AddrPort) { c.s.Take(kind, fd, from) }})
 	if err == nil {
 		err = c.a.Start()
 	}
