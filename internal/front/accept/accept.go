@@ -43,9 +43,10 @@ type Options struct {
 
 // Acceptor accepts from Start to Stop.
 type Acceptor struct {
-	o    Options
-	way  way
-	once sync.Once
+	o       Options
+	way     way
+	stopped sync.Once
+	drained sync.Once
 }
 
 // way is how an Acceptor waits.
@@ -106,14 +107,17 @@ func (a *Acceptor) Resume() { a.way.resume() }
 // Stop ends the accepting. When it returns, Take has returned and is not called
 // again, and the lock is free; a thread that waits for a lock whose wait cannot be
 // interrupted goes on until the process ends, and takes it no more.
-func (a *Acceptor) Stop() { a.once.Do(a.way.stop) }
+func (a *Acceptor) Stop() { a.stopped.Do(a.way.stop) }
 
 // drainMost bounds what Drain takes, sixteen at a time: clients go on connecting.
 const drainMost = 64
 
 // Drain takes the connections that wait to be accepted, which would be reset when
-// the listeners are closed. It may be called after Stop; Take is called by it.
-func (a *Acceptor) Drain() {
+// the listeners are closed. It may be called after Stop; Take is called by it. A
+// second call does nothing: the listeners may be closed, and their numbers others'.
+func (a *Acceptor) Drain() { a.drained.Do(a.drain) }
+
+func (a *Acceptor) drain() {
 	var b batch
 	all := listeners(a.o.Listeners)
 	for range drainMost {

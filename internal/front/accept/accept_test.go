@@ -201,14 +201,14 @@ func TestStop(t *testing.T) {
 		for range 2 * most {
 			dial()
 		}
+		p.room.Store(2 * most) // and one is left
 		p.a.Drain()
-		if n := p.count(); n != 2+2*most {
-			t.Errorf("%d connections accepted after Drain, want %d", n, 2+2*most)
+		if n := p.count(); n != 1+2*most {
+			t.Errorf("%d connections accepted after Drain, want %d", n, 1+2*most)
 		}
-		dial()
-		p.room.Store(0)
-		if p.a.Drain(); p.count() != 2+2*most {
-			t.Error("Drain takes more than there is room for")
+		p.room.Store(1000)
+		if p.a.Drain(); p.count() != 1+2*most { // the listeners may be closed
+			t.Error("a second Drain takes something")
 		}
 	})
 }
