@@ -265,7 +265,8 @@ func (c *conn) quiet() error {
 	// First the deadline, then the look at stopping: a dismissal that comes
 	// between them sets another one.
 	c.pc.SetReadDeadline(c.limit)
-	if c.s.stopping.Load() || !now.Before(c.limit) {
+	// Whoever has the last place does not idle in it: makeRoom has looked before.
+	if c.s.stopping.Load() || !now.Before(c.limit) || c.served > 0 && c.s.Room() <= 0 {
 		if c.pc.Queued() > 0 { // that came just now
 			c.pc.SetReadDeadline(time.Time{})
 			return nil

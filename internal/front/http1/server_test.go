@@ -298,6 +298,17 @@ func TestLastAnswerIsNotHeld(t *testing.T) {
 	}
 }
 
+// Who was at work when the last place was taken gives way when it idles.
+func TestLateIdleGiveWay(t *testing.T) {
+	_, addrs, _ := serving(t, http1.Options{Connections: 1, KeepaliveIdle: time.Minute}, 1)
+	if _, err := ask(dial(t, addrs[0]), 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(dial(t, addrs[0]), 20*time.Second); err != nil {
+		t.Errorf("who waits is not let in: %v", err)
+	}
+}
+
 // At the limit connections that idle give way to those that wait, the oldest
 // first; who works, or has just been answered, stays.
 func TestIdleGiveWay(t *testing.T) {
