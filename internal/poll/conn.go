@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -47,18 +46,6 @@ const (
 	closedSide = 1 // it will not send any more (a half close, or the first half of a close)
 	broken     = 2 // it does not take anything any more, or has reset the connection
 )
-
-// waiter is what one direction waits with.
-type waiter struct {
-	ready    atomic.Bool  // the kernel has something to do since the last try
-	waiting  atomic.Bool  // a goroutine waits for the bell
-	deadline atomic.Int64 // by the set's clock; 0: none
-	bell     atomic.Pointer[bell]
-}
-
-// bell wakes a goroutine. It is made by the first wait, and an idle connection
-// that is parked has none.
-type bell chan struct{}
 
 // connEvents are edges: each is told once for what arrives or becomes free.
 const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
@@ -123,98 +110,6 @@ func (c *Conn) unpark() {
 		c.wake()
 	}
 }
-
-// post says that something may be done, and wakes who waits for that.
-func (w *waiter) post() {
-	w.ready.Store(true)
-	w.rouse()
-}
-
-func (w *waiter) rouse() {
-	if !w.waiting.Load() {
-		return
-	}
-	if b := w.bell.Load(); b != nil {
-		select {
-		case *b <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// expired reports whether the deadline has passed.
-func (w *waiter) expired(now int64) bool {
-	d := w.deadline.Load()
-	return d != 0 && d <= now
-}
-
-// wait waits until something may be done: there is an edge, or the peer has gone
-// in one of these ways.
-func (c *Conn) wait(w *waiter, gone uint32) error {
-	b := w.bell.Load()
-	if b == nil {
-		b = new(bell)
-		*b = make(bell, 1)
-		w.bell.Store(b)
-	}
-	w.waiting.Store(true)
-	defer w.waiting.Store(false)
-	for {
-		switch {
-		case c.users.Load()&closedBit != 0:
-			return net.ErrClosed
-		case w.expired(c.set.now.Load()):
-			return os.ErrDeadlineExceeded
-		case w.ready.Load() || c.hungup.Load()&gone != 0:
-			return nil
-		}
-		<-*b
-	}
-}
-
-// waitRead waits for something to read.
-func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
-
-// waitWrite waits for room. A peer that has only closed its side may still take
-// what is sent.
-func (c *Conn) waitWrite() error {
-	var since time.Time
-	for queued := -1; ; {
-		most := time.Duration(c.sendTimeout.Load())
-		if most <= 0 {
-			return c.wait(&c.writer, broken)
-		}
-		// The kernel says that there is room when a third of the buffer is free,
-		// which a slow peer may take minutes for: what counts is that it takes.
-		now := c.set.Now()
-		if left := c.unsent(); queued < 0 || left < queued {
-			queued, since = left, now
-		} else if now.Sub(since) >= most {
-			return os.ErrDeadlineExceeded
-		}
-		c.setDeadline(&c.writer, now.Add(most/sendLooks))
-		if err := c.wait(&c.writer, broken); err != os.ErrDeadlineExceeded {
-			return err
-		}
-	}
-}
-
-// sendLooks is how often a send timeout's time is looked for progress: what is on
-// its way when the wait begins still arrives, so that one look would double it.
-const sendLooks = 4
-
-// unsent is how many bytes have not been taken by the peer.
-func (c *Conn) unsent() int {
-	n, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// SetSendTimeout bounds how long a Write waits without any progress, in place of
-// a write deadline; 0 is no bound. It costs nothing while there is room.
-func (c *Conn) SetSendTimeout(d time.Duration) { c.sendTimeout.Store(int64(d)) }
 
 // begin says that the descriptor is in use; false: it is closed. Then nothing is
 // counted: the end of a use that never was would close the descriptor once more,
@@ -330,61 +225,6 @@ func (c *Conn) send(p []byte, flags uintptr) (total int, err error) {
 	return total, nil
 }
 
-// Discard takes what is there and throws it away, in the kernel where that can
-// (MSG_TRUNC). It does not wait. done is the peer's end, or an error. Of a peer
-// that sends faster than this there is still something left to discard: the next
-// Park says so.
-func (c *Conn) Discard() (n int, done bool) {
-	if !c.begin() {
-		return 0, true
-	}
-	defer c.end()
-	for range discards {
-		c.reader.ready.Store(false)
-		k, errno := c.discard()
-		switch {
-		case errno == unix.EINTR:
-		case errno == unix.EAGAIN:
-			return n, false
-		case errno != 0 || k == 0:
-			return n, true
-		default:
-			n += k
-		}
-	}
-	c.reader.ready.Store(true)
-	return n, false
-}
-
-// discards bounds the calls of one Discard.
-const discards = 4
-
-// discardBytes are thrown away in one call.
-const discardBytes = 1 << 20
-
-func (c *Conn) discard() (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), 0, discardBytes, unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
-	if errno != unix.EFAULT {
-		return int(n), errno
-	}
-	// Only TCP throws away without a buffer.
-	var buf [4096]byte
-	return c.read(buf[:])
-}
-
-// Queued is how many bytes wait to be read.
-func (c *Conn) Queued() int {
-	if !c.begin() {
-		return 0
-	}
-	defer c.end()
-	n, err := unix.IoctlGetInt(c.fd, unix.SIOCINQ)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
 // Readable reports whether a Read would not wait, as far as is known without
 // asking the kernel.
 func (c *Conn) Readable() bool { return c.reader.ready.Load() || c.hungup.Load() != 0 }
@@ -434,73 +274,6 @@ func (c *Conn) Unpark() bool {
 	return c.parked.Load() && c.parked.CompareAndSwap(true, false)
 }
 
-// look is the wheel's: wakes who waits for a deadline that has passed.
-func (c *Conn) look(now int64) {
-	var next int64
-	for _, w := range [...]*waiter{&c.reader, &c.writer} {
-		d := w.deadline.Load()
-		switch {
-		case d == 0:
-		case d > now:
-			if next == 0 || d < next {
-				next = d
-			}
-		default:
-			w.rouse()
-			if w == &c.reader {
-				c.unpark()
-			}
-		}
-	}
-	if next != 0 {
-		c.set.wheel.watch(c, next)
-	}
-}
-
-// SetReadDeadline bounds Reads to come and one that waits; the zero time is no
-// bound.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.reader, t) }
-
-// SetReadTimeout is SetReadDeadline for a time from now, with one look at the
-// clock and less arithmetic.
-func (c *Conn) SetReadTimeout(d time.Duration) error {
-	now := int64(time.Since(c.set.base))
-	return c.setDeadlineAt(&c.reader, now+int64(d))
-}
-
-// SetWriteDeadline bounds Writes, as SetReadDeadline does Reads.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writer, t) }
-
-// SetDeadline sets both.
-func (c *Conn) SetDeadline(t time.Time) error {
-	c.setDeadline(&c.reader, t)
-	return c.setDeadline(&c.writer, t)
-}
-
-func (c *Conn) setDeadline(w *waiter, t time.Time) error {
-	return c.setDeadlineAt(w, c.set.since(t))
-}
-
-// setDeadlineAt sets a deadline by the set's clock; 0: none.
-func (c *Conn) setDeadlineAt(w *waiter, d int64) error {
-	if c.users.Load()&closedBit != 0 {
-		return net.ErrClosed
-	}
-	w.deadline.Store(d)
-	if d == 0 {
-		return nil
-	}
-	if d <= c.set.now.Load() {
-		w.rouse()
-		if w == &c.reader {
-			c.unpark()
-		}
-		return nil
-	}
-	c.set.wheel.watch(c, d)
-	return nil
-}
-
 // CloseWrite ends what is sent: the peer reads its end.
 func (c *Conn) CloseWrite() error {
 	if !c.begin() {
@@ -544,9 +317,6 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Expired reports whether the read deadline has passed.
-func (c *Conn) Expired() bool { return c.reader.expired(c.set.now.Load()) }
-
 // Detach takes the connection out of the set, which has closed it then as far as
 // everybody else is concerned, and returns its descriptor. Nobody may be using
 // the connection.
@@ -562,54 +332,4 @@ func (c *Conn) Detach() (int, error) {
 	c.set.wheel.forget(c)
 	c.onHangup.Store(nil)
 	return c.fd, nil
-}
-
-// LocalAddr is the connection's own address.
-func (c *Conn) LocalAddr() net.Addr { return c.address(&c.local, unix.Getsockname) }
-
-// RemoteAddr is the peer's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.address(&c.remote, unix.Getpeername) }
-
-func (c *Conn) address(known *atomic.Pointer[net.Addr], ask func(int) (unix.Sockaddr, error)) net.Addr {
-	if a := known.Load(); a != nil {
-		return *a
-	}
-	var a net.Addr
-	if c.begin() {
-		if sa, err := ask(c.fd); err == nil {
-			a = Addr(sa)
-		}
-		c.end()
-	}
-	if a == nil {
-		a = &net.UnixAddr{Net: "unix"}
-	}
-	known.Store(&a)
-	return a
-}
-
-// SetLocalAddr sets what LocalAddr returns.
-func (c *Conn) SetLocalAddr(a net.Addr) { c.local.Store(&a) }
-
-// SetRemoteAddr sets what RemoteAddr returns.
-func (c *Conn) SetRemoteAddr(a net.Addr) { c.remote.Store(&a) }
-
-// Addr is a socket address in net's form; nil for one that is neither of TCP nor
-// of a unix socket.
-func Addr(sa unix.Sockaddr) net.Addr {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: net.IP(append([]byte(nil), sa.Addr[:]...)), Port: sa.Port}
-	case *unix.SockaddrInet6:
-		a := &net.TCPAddr{IP: net.IP(append([]byte(nil), sa.Addr[:]...)), Port: sa.Port}
-		if sa.ZoneId != 0 {
-			if i, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
-				a.Zone = i.Name
-			}
-		}
-		return a
-	case *unix.SockaddrUnix:
-		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"io"
+	"net/http"
 	"os"
 	"syscall"
 
@@ -86,3 +87,42 @@ func (m *movable) duplicate() (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), m.file.Name()), nil
 }
+
+// ReadFrom implements io.ReaderFrom: a file goes out by sendfile(2), its header
+// in the same segment.
+func (w *response) ReadFrom(src io.Reader) (int64, error) {
+	if w.status == 0 && !w.hijacked {
+		w.WriteHeader(http.StatusOK)
+	}
+	file, n, ok := findMovable(src)
+	if !ok || n == 0 || w.hijacked || w.err != nil || w.bodiless || w.declared < 0 || w.sniff || n > w.declared-w.taken {
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	w.frame(false, nil)
+	b := w.out[:0]
+	if !w.sent {
+		b = append(b, w.fields...)
+		w.sent = true
+	}
+	w.out = append(b, w.pend...)
+	w.pend = w.pend[:0]
+	if w.send(w.out, true); w.err != nil {
+		return 0, w.err
+	}
+	raw, err := w.c.pc.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	moved, err := file.move(raw, n)
+	w.taken += moved
+	if l, ok := src.(*io.LimitedReader); ok {
+		l.N -= moved
+	}
+	if err != nil {
+		w.close = true
+	}
+	return moved, err
+}
+
+// JoinsHeader implements sendfile.HeaderJoiner.
+func (w *response) JoinsHeader() bool { return true }

@@ -1,6 +1,9 @@
 package http1
 
 import (
+	"bufio"
+	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -42,4 +45,30 @@ func (h *Hijacked) SetDeadline(t time.Time) error {
 func (h *Hijacked) Close() error {
 	h.once.Do(h.c.close)
 	return nil
+}
+
+// Hijack implements http.Hijacker. What has been read of the connection is in
+// the Reader. The request's context still ends when the client leaves, and with
+// the handler.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	if w.status != 0 {
+		if err := w.FlushError(); err != nil {
+			return nil, nil, err
+		}
+	}
+	w.hijacked = true
+	c := w.c
+	if w.body != nil {
+		w.body.leave()
+	}
+	early := append([]byte(nil), c.work.in[c.work.r:c.work.w]...)
+	c.pc.SetDeadline(time.Time{})
+	if c.client.IsValid() {
+		c.pc.SetRemoteAddr(net.TCPAddrFromAddrPort(c.client))
+	}
+	h := &Hijacked{Conn: c.pc, c: c, early: early}
+	return h, bufio.NewReadWriter(bufio.NewReader(h), bufio.NewWriter(h)), nil
 }
