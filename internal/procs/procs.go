@@ -6,7 +6,8 @@
 // what one could do in a lot is torn apart. Measured with a small FastCGI answer,
 // 64 clients, 2 CPUs: 15.6 us of CPU a request with one running thread, 18.2 with
 // two, at the same rate. So GOMAXPROCS begins at 1, goes up while what there is
-// does not suffice, and comes down again later.
+// does not suffice and the machine has CPU left, and comes down again later: where
+// clients and children take the rest, another thread only takes from them.
 //
 // A process that starts others needs two as soon as it does much of that: whoever
 // starts one keeps the one running thread for itself until the program is being
@@ -23,6 +24,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +38,7 @@ const (
 	hot    = 2    // … after so many periods in a row
 	spare  = 0.65 // of what one CPU less could do: that would be enough …
 	cool   = 30   // … after so many
+	left   = 0.20 // of a CPU has nothing to do: what more could be had, or it is no use
 	held   = 0.10 // of a thread's time went into starting programs: one is not enough
 
 	work  = 0.05 // of a CPU: something has been done …
@@ -56,6 +60,7 @@ func Adapt(stop <-chan struct{}, starting func() time.Duration) {
 	t := time.NewTicker(period)
 	defer t.Stop()
 	var c calmness
+	var m machine
 	used, at, started := cpu(), time.Now(), starting()
 	for {
 		select {
@@ -66,7 +71,7 @@ func Adapt(stop <-chan struct{}, starting func() time.Duration) {
 		u, now := cpu(), time.Now()
 		before, share := g.procs, float64(u-used)/float64(now.Sub(at))
 		st := starting()
-		g.see(share, float64(st-started)/float64(now.Sub(at)))
+		g.see(sample{used: share, starting: float64(st-started) / float64(now.Sub(at)), idle: m.idle})
 		started = st
 		if c.see(share) {
 			release()
@@ -88,6 +93,58 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// machine knows how much CPU nobody uses. Each of its looks is over the time since
+// the one before.
+type machine struct {
+	ticks int64
+	at    time.Time
+}
+
+// idle is how many CPUs had nothing to do since the last look. Where that cannot
+// be told, as at the first look for a while, it is none, and many where the kernel
+// does not tell.
+func (m *machine) idle() float64 {
+	ticks, ok := idleTicks()
+	if !ok {
+		return many
+	}
+	now := time.Now()
+	took := now.Sub(m.at)
+	n := float64(ticks-m.ticks) / ticksPerSecond / took.Seconds()
+	m.ticks, m.at = ticks, now
+	if took > 2*period {
+		return 0
+	}
+	return n
+}
+
+const (
+	many           = 1 << 20
+	ticksPerSecond = 100 // USER_HZ (proc(5))
+)
+
+// idleTicks is the time that all CPUs together have idled or waited for disks.
+func idleTicks() (int64, bool) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, false
+	}
+	f := strings.Fields(string(text[:min(len(text), 256)]))
+	if len(f) < 6 || f[0] != "cpu" {
+		return 0, false
+	}
+	idle, err := strconv.ParseInt(f[4], 10, 64)
+	disk, err2 := strconv.ParseInt(f[5], 10, 64)
+	return idle + disk, err == nil && err2 == nil
+}
+
+// sample is what happened in a period, in CPUs.
+type sample struct {
+	used     float64
+	starting float64        // threads that were held by the start of programs
+	idle     func() float64 // what nobody used; asked for where it matters
+}
+
 // gauge decides how many CPUs are enough.
 type gauge struct {
 	procs, most int
@@ -96,17 +153,16 @@ type gauge struct {
 	below       int // in which one less would have
 }
 
-// see takes in how many CPUs were used in a period, and how many threads were held
-// by the start of programs.
-func (g *gauge) see(used, starting float64) {
+// see takes in what happened in a period.
+func (g *gauge) see(s sample) {
 	if g.fixed {
 		return
 	}
-	holds := starting > held
+	holds := s.starting > held
 	switch {
-	case used > busy*float64(g.procs), holds && g.procs == 1:
+	case holds && g.procs == 1, s.used > busy*float64(g.procs) && g.procs < g.most && s.idle() > left:
 		g.above, g.below = g.above+1, 0
-	case used < spare*float64(g.procs-1) && (!holds || g.procs > 2):
+	case s.used < spare*float64(g.procs-1) && (!holds || g.procs > 2):
 		g.above, g.below = 0, g.below+1
 	default:
 		g.above, g.below = 0, 0

@@ -11,16 +11,19 @@ func TestGauge(t *testing.T) {
 	for name, c := range map[string]struct {
 		used []float64 // each for ten periods; a negative one: and programs are started
 		want []int     // behind them
+		idle float64
 	}{
-		"idle":                  {[]float64{0, 0.1, 0}, []int{1, 1, 1}},
-		"one is enough":         {[]float64{0.5, 0.8, 0.84}, []int{1, 1, 1}},
-		"one is not":            {[]float64{0.95}, []int{2}},
-		"up to all, no further": {[]float64{0.95, 1.9, 2.9, 3.9}, []int{2, 3, 4, 4}},
-		"down, but not at once": {[]float64{0.95, 0.5, 0.5, 0.5, 0.5}, []int{2, 2, 2, 1, 1}},
-		"starts need another":   {[]float64{-0.3, -0.3, -0.1, -0.1, -0.1, 0, 0, 0, 0}, []int{2, 2, 2, 2, 2, 2, 2, 1, 1}},
-		"but no third":          {[]float64{-0.3, -1, -1, -1.6}, []int{2, 2, 2, 2}},
-		"nor keep one":          {[]float64{1, 1.9, -0.3, -0.3, -0.3, -0.3}, []int{2, 3, 3, 3, 2, 2}},
-		"in between it stays":   {[]float64{0.95, 1, 1, 1, 1, 1}, []int{2, 2, 2, 2, 2, 2}},
+		"idle":                  {[]float64{0, 0.1, 0}, []int{1, 1, 1}, 1},
+		"one is enough":         {[]float64{0.5, 0.8, 0.84}, []int{1, 1, 1}, 1},
+		"one is not":            {[]float64{0.95}, []int{2}, 1},
+		"up to all, no further": {[]float64{0.95, 1.9, 2.9, 3.9}, []int{2, 3, 4, 4}, 1},
+		"down, but not at once": {[]float64{0.95, 0.5, 0.5, 0.5, 0.5}, []int{2, 2, 2, 1, 1}, 1},
+		"starts need another":   {[]float64{-0.3, -0.3, -0.1, -0.1, -0.1, 0, 0, 0, 0}, []int{2, 2, 2, 2, 2, 2, 2, 1, 1}, 1},
+		"but no third":          {[]float64{-0.3, -1, -1, -1.6}, []int{2, 2, 2, 2}, 1},
+		"nor keep one":          {[]float64{1, 1.9, -0.3, -0.3, -0.3, -0.3}, []int{2, 3, 3, 3, 2, 2}, 1},
+		"in between it stays":   {[]float64{0.95, 1, 1, 1, 1, 1}, []int{2, 2, 2, 2, 2, 2}, 1},
+		"nothing is left":       {[]float64{0.95, 0.95, 0.95}, []int{1, 1, 1}, 0.1},
+		"starts do not ask":     {[]float64{-0.3, -0.3}, []int{2, 2}, 0},
 	} {
 		g := gauge{procs: 1, most: 4}
 		var got []int
@@ -30,13 +33,24 @@ func TestGauge(t *testing.T) {
 				if u < 0 {
 					starting = 0.3
 				}
-				g.see(max(u, -u), starting)
+				g.see(sample{max(u, -u), starting, func() float64 { return c.idle }})
 			}
 			got = append(got, g.procs)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+func TestMachineIdle(t *testing.T) {
+	var m machine
+	if n := m.idle(); n != 0 {
+		t.Errorf("%v at the first look", n)
+	}
+	time.Sleep(period)
+	if n := m.idle(); n < 0 || n > 2*float64(runtime.NumCPU()) {
+		t.Errorf("%v CPUs of %d", n, runtime.NumCPU())
 	}
 }
 
