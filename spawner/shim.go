@@ -178,6 +178,7 @@ func (s *shimSpec) prepare() error {
 		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
 	}
 	keepNoOther()
+	runAsBatch()
 	return os.Chdir(s.Dir)
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/internal/status"
 )
 
@@ -436,4 +438,23 @@ func TestScriptsEndWithTheirWorker(t *testing.T) {
 		}
 	}
 	s.get(200, "/x.cgi")
+}
+
+// Children do not interrupt the front end that wakes them; the front end is what
+// it was.
+func TestChildrenAreBatch(t *testing.T) {
+	s := startSite(t, withSite(t), scripted("max = 1\n"))
+	policy := func(pid int) uint32 {
+		a, err := unix.SchedGetAttr(pid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Policy
+	}
+	if p := policy(s.get(200, "/app").pid(t)); p != unix.SCHED_BATCH {
+		t.Errorf("policy %d of the child", p)
+	}
+	if p := policy(s.workers()[0]); p != unix.SCHED_NORMAL {
+		t.Errorf("policy %d of the worker", p)
+	}
 }
