@@ -53,10 +53,9 @@ func TestWrongOptions(t *testing.T) {
 	}
 }
 
-// own is a lock of this process.
-func own(t testing.TB, mode lockmodes.Mode) lockmodes.Lock {
+// pair is a lock as who makes it and as the first process has it.
+func pair(t testing.TB, o lockmodes.Options) (*lockmodes.Shared, lockmodes.Lock) {
 	t.Helper()
-	o := lockmodes.Options{Mode: mode, Permits: 2, Dir: t.TempDir(), UID: -1}
 	s, err := lockmodes.Create(o)
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +68,14 @@ func own(t testing.TB, mode lockmodes.Mode) lockmodes.Lock {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s, l
+}
+
+// own is a lock of this process.
+func own(t testing.TB, mode lockmodes.Mode) lockmodes.Lock {
+	t.Helper()
+	o := lockmodes.Options{Mode: mode, Permits: 2, Dir: t.TempDir(), UID: -1}
+	s, l := pair(t, o)
 	t.Cleanup(func() {
 		if err := errors.Join(l.Close(), s.Close()); err != nil {
 			t.Error(err)
@@ -169,18 +176,7 @@ func TestSweep(t *testing.T) {
 func TestRemovedSemaphore(t *testing.T) {
 	record := filepath.Join(t.TempDir(), "record")
 	o := lockmodes.Options{Mode: lockmodes.SysVSem, UID: -1, Record: record}
-	s, err := lockmodes.Create(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := s.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := lockmodes.Open(o, f, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, l := pair(t, o)
 	defer l.Close()
 	s.Close()
 	if l.TryLock() {

@@ -105,11 +105,19 @@ func (p *probe) wait(n int) {
 func lockOf(t *testing.T, m lockmodes.Mode) lockmodes.Lock {
 	t.Helper()
 	o := lockmodes.Options{Mode: m, Permits: 1, Dir: t.TempDir(), UID: -1}
+	s, l := pair(t, o)
+	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// pair is a lock as who makes it and as the first process has it.
+func pair(t *testing.T, o lockmodes.Options) (*lockmodes.Shared, lockmodes.Lock) {
+	t.Helper()
 	s, err := lockmodes.Create(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
 	f, err := s.File()
 	if err != nil {
 		t.Fatal(err)
@@ -118,8 +126,7 @@ func lockOf(t *testing.T, m lockmodes.Mode) lockmodes.Lock {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	return l
+	return s, l
 }
 
 // listen is a listener, and how to connect to it.

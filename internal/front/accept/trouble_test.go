@@ -69,18 +69,7 @@ func TestNoDescriptors(t *testing.T) {
 // A lock that fails is done without.
 func TestLockFails(t *testing.T) {
 	o := lockmodes.Options{Mode: lockmodes.SysVSem, UID: -1}
-	s, err := lockmodes.Create(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := s.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := lockmodes.Open(o, f, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, l := pair(t, o)
 	defer l.Close()
 	fd, dial := listen(t, "tcp", "127.0.0.1:0")
 	p := newProbe(t, Options{Mode: o.Mode, Lock: l, Listeners: []int{fd}})

@@ -111,8 +111,7 @@ func TestLingers(t *testing.T) {
 	type end struct {
 		name    string
 		request string
-		more    string // sent behind the answer
-		off     bool   // what lingers, by mode
+		off     bool // what lingers, by mode
 		timed   bool
 		always  bool
 		adapt   bool
