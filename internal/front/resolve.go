@@ -334,7 +334,7 @@ func (s *Site) files(r *Route, p, root, name string, q query, depth int) Target 
 			return refuse(http.StatusForbidden, "a folder without an index")
 		}
 	case err == nil && strings.HasSuffix(name, "/"):
-		err = os.ErrNotExist // a file is no folder
+		// A file is no folder.
 	case err == nil:
 		return s.file(r, root, name, q)
 	case os.IsPermission(err):

@@ -53,16 +53,11 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 // Conn takes over a stream socket that does not block. The remote address may be
 // nil: it is then asked for when somebody wants it.
 func (s *Set) Conn(fd int, remote net.Addr) (*Conn, error) {
-	c := &Conn{set: s, fd: fd}
-	if remote != nil {
-		c.remote.Store(&remote)
+	c, err := s.takeOver(fd, connEvents)
+	if err == nil && remote != nil {
+		c.SetRemoteAddr(remote)
 	}
-	var err error
-	if c.place, err = s.add(fd, connEvents, c, nil); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return c, nil
+	return c, err
 }
 
 // Pipe takes over the read end of a pipe, which does not block. A Write fails, and
@@ -71,9 +66,36 @@ func (s *Set) Conn(fd int, remote net.Addr) (*Conn, error) {
 // Where a writer asks for a pipe of packets (O_DIRECT) a Read may wait although
 // there is another packet: for the next one, or the end.
 func (s *Set) Pipe(fd int) (*Conn, error) {
+	return s.takeOver(fd, unix.EPOLLIN|unix.EPOLLET)
+}
+
+// Dial connects to a unix socket, at once or not at all: EAGAIN is a full
+// backlog.
+func (s *Set) Dial(path string) (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "unix", Addr: unixAddr(path), Err: os.NewSyscallError("socket", err)}
+	}
+	for {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, &net.OpError{Op: "dial", Net: "unix", Addr: unixAddr(path), Err: os.NewSyscallError("connect", err)}
+	}
+	return s.Conn(fd, unixAddr(path))
+}
+
+func unixAddr(path string) net.Addr { return &net.UnixAddr{Name: path, Net: "unix"} }
+
+// takeOver puts a descriptor into the set for good, or closes it.
+func (s *Set) takeOver(fd int, events uint32) (*Conn, error) {
 	c := &Conn{set: s, fd: fd}
 	var err error
-	if c.place, err = s.add(fd, unix.EPOLLIN|unix.EPOLLET, c, nil); err != nil {
+	if c.place, err = s.add(fd, events, c, nil); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -255,9 +277,9 @@ func (c *Conn) OnHangup(f func(broken bool)) {
 // Park gives the connection to the set: wake is called, in the set's goroutine,
 // when a Read would not wait, which includes the peer's end and the passing of
 // the read deadline; also, by chance, for a deadline that was moved just before.
-// It must not block. Park returns false, and wake is not
-// called, if that is so already. The caller must not touch the connection after
-// true, except by Unpark and Close.
+// It must not block. Park returns false, and wake is not called, if that is so
+// already. The caller must not touch the connection after true, except by Unpark
+// and Close.
 func (c *Conn) Park(wake func()) bool {
 	c.reader.bell.Store(nil)
 	c.wake = wake

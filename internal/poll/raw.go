@@ -4,8 +4,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // SyscallConn implements syscall.Conn.
@@ -57,25 +55,3 @@ func (c *Conn) try(w *waiter, f func(fd uintptr) bool, wait func() error) error 
 		}
 	}
 }
-
-// Dial connects to a unix socket, at once or not at all: EAGAIN is a full
-// backlog.
-func (s *Set) Dial(path string) (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, &net.OpError{Op: "dial", Net: "unix", Addr: unixAddr(path), Err: os.NewSyscallError("socket", err)}
-	}
-	for {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, &net.OpError{Op: "dial", Net: "unix", Addr: unixAddr(path), Err: os.NewSyscallError("connect", err)}
-	}
-	return s.Conn(fd, unixAddr(path))
-}
-
-func unixAddr(path string) net.Addr { return &net.UnixAddr{Name: path, Net: "unix"} }

@@ -74,7 +74,6 @@ var (
 	cost     measure = (*Sample).cost
 	empty    measure = (*Sample).empty
 	linger   measure = (*Sample).linger
-	whole    measure = (*Sample).whole
 	unevenly measure = func(s *Sample) float64 { return s.Uneven }
 	mean             = ms(func(s *Sample) time.Duration { return s.Mean })
 	median           = ms(func(s *Sample) time.Duration { return s.P50 })

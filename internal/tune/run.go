@@ -24,8 +24,6 @@ type Options struct {
 	// process may use (a container may have less than the machine), but no more
 	// than MaxWorkers.
 	Workers int
-	// Only says which settings are tried; nil: all.
-	Only func(Setting) bool
 	// OnMain runs a function on a thread that never ends: what is started there
 	// ends with this process.
 	OnMain func(func())
@@ -72,9 +70,7 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 	for _, st := range studies {
 		res := &Study{Title: st.title, Loads: st.loads}
 		for _, s := range st.settings(o.Workers) {
-			if o.Only == nil || o.Only(s) {
-				res.Outcomes = append(res.Outcomes, &Outcome{Setting: s})
-			}
+			res.Outcomes = append(res.Outcomes, &Outcome{Setting: s})
 		}
 		rep.Studies = append(rep.Studies, res)
 		visits += len(res.Outcomes)

@@ -104,10 +104,11 @@ func (t *thread) run() {
 		if t.lock != nil {
 			t.lock.Unlock()
 		}
-		if len(ready) > 0 {
-			t.account()
+		if len(ready) == 0 {
+			continue
 		}
-		if len(ready) > 0 && t.batch.n > 0 && t.lock != nil && !t.o.Alone {
+		t.account()
+		if t.batch.n > 0 && t.lock != nil && !t.o.Alone {
 			ts := unix.NsecToTimespec(int64(asideFor))
 			unix.Nanosleep(&ts, nil)
 		}

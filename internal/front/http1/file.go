@@ -99,12 +99,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	w.frame(false, nil)
-	b := w.out[:0]
-	if !w.sent {
-		b = append(b, w.fields...)
-		w.sent = true
-	}
-	w.out = append(b, w.pend...)
+	w.out = append(w.outHeader(), w.pend...)
 	w.pend = w.pend[:0]
 	if w.send(w.out, true); w.err != nil {
 		return 0, w.err

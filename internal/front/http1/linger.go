@@ -85,18 +85,12 @@ func (m LingerMode) lingers(e ending, queued func() int) bool {
 
 // lingering is what a server knows of its lingering connections.
 type lingering struct {
-	s      *Server
 	n      atomic.Int64
 	kernel chan struct{} // a token per close that may block
 }
 
 // kernelCloses bounds the threads in which a close waits for the kernel.
 const kernelCloses = 64
-
-func (l *lingering) init(s *Server) {
-	l.s = s
-	l.kernel = make(chan struct{}, kernelCloses)
-}
 
 // draining is the state of a lingering connection.
 type draining struct {
@@ -194,6 +188,7 @@ func (c *conn) closeInKernel() {
 		return
 	}
 	c.move(scoreboard.Lingering)
+	c.pc.SetLinger(int(max(1, c.s.opt.Linger.Total/time.Second)))
 	fd, err := c.pc.Detach()
 	if err != nil {
 		<-l.kernel
@@ -202,8 +197,6 @@ func (c *conn) closeInKernel() {
 	}
 	go func() {
 		defer func() { <-l.kernel }()
-		linger := unix.Linger{Onoff: 1, Linger: int32(max(1, c.s.opt.Linger.Total/time.Second))}
-		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &linger)
 		unix.SetNonblock(fd, false) // the close of one that does not block does not wait
 		unix.Close(fd)
 		c.close()

@@ -137,11 +137,7 @@ func (w *response) emit(p []byte, last bool) error {
 		body = p
 	}
 	w.frame(last || w.taken == w.declared, body)
-	b := w.out[:0]
-	if !w.sent {
-		b = append(b, w.fields...)
-		w.sent = true
-	}
+	b := w.outHeader()
 	n := len(w.pend) + len(p)
 	if w.chunked && n > 0 {
 		b = wire.AppendChunkSize(b, int64(n))
@@ -167,6 +163,16 @@ func (w *response) emit(p []byte, last bool) error {
 	w.held = whole && w.waitsForEnd()
 	w.send(b, w.held)
 	return w.err
+}
+
+// outHeader begins what is sent: with the header, if that has not been sent.
+func (w *response) outHeader() []byte {
+	b := w.out[:0]
+	if !w.sent {
+		b = append(b, w.fields...)
+		w.sent = true
+	}
+	return b
 }
 
 // waitsForEnd reports whether the end of the answer shall wait for that of the

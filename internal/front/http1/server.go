@@ -79,7 +79,7 @@ func New(o Options) *Server {
 		o.HeaderBytes = 64 << 10
 	}
 	s := &Server{opt: o}
-	s.linger.init(s)
+	s.linger.kernel = make(chan struct{}, kernelCloses)
 	s.admission.init(o.Log)
 	return s
 }
