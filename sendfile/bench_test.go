@@ -14,7 +14,7 @@ func BenchmarkTake(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h["X-Sendfile"] = value
-		if _, ok, err := s.Take(h); !ok || err != nil {
+		if _, _, ok, err := s.Take(h); !ok || err != nil {
 			b.Fatal(err)
 		}
 	}

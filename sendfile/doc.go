@@ -6,7 +6,7 @@
 //
 // # The way of one answer
 //
-//	order, ok, err := sender.Take(h)   // h: the child's header; the whole family is out of it now, always
+//	order, steer, ok, err := sender.Take(h)   // h: the child's header; the whole family is out of it now, always
 //	file, err := sender.Open(order)    // below a root, or *Error with the status for the client
 //	err = sender.Reply(status).Serve(w, r, file)
 //	file.Close()

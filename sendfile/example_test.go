@@ -37,7 +37,7 @@ func Example() {
 	w.Header().Set("Content-Type", "text/html")
 	w.Header().Set("X-Sendfile", root+"/report.txt")
 
-	order, ok, err := sender.Take(w.Header())
+	order, _, ok, err := sender.Take(w.Header())
 	if err != nil || !ok {
 		log.Fatal("no file: ", err)
 	}
@@ -63,7 +63,7 @@ func ExampleError() {
 		log.Fatal(err)
 	}
 	h := http.Header{"X-Sendfile": {"/srv/files/../../etc/passwd"}}
-	order, _, _ := sender.Take(h)
+	order, _, _, _ := sender.Take(h)
 	_, err = sender.Open(order)
 	var refusal *sendfile.Error
 	if errors.As(err, &refusal) {

@@ -19,7 +19,7 @@ func TestFamilyIsAlwaysStripped(t *testing.T) {
 		"without root": newSender(t, Options{Headers: []string{"X-Sendfile"}}),
 	}
 	for _, r := range family {
-		if r.means == "" {
+		if r.text == "" {
 			t.Errorf("%s: the table does not say what it means", r.name)
 		}
 		name := r.name

@@ -11,17 +11,26 @@ import (
 	"strings"
 )
 
-// Options configure a Sender. The zero value acts on nothing: every header is only stripped.
+// Options configure a Sender. The zero value acts on X-Accel-Redirect and its companions alone: every other header is only
+// stripped.
 type Options struct {
 	// Headers are the names that act, in any case; others of the family are only stripped, as are names whose meaning
-	// this package does not carry out. nil: all that it does carry out. Empty: none.
+	// this package does not carry out. nil: all that it does carry out. Empty: none. X-Accel-Buffering and the others that
+	// steer belong to the one beside which they are used, and act always.
 	Headers []string
 
-	// Roots are absolute directories; a file is sent only from below one of them. None: every header is only stripped.
-	// A root need not exist before a file is opened, and also matches by the path that its own links lead to.
+	// Roots are absolute directories; a file is sent only from below one of them. None: the headers that name files are
+	// only stripped. A root need not exist before a file is opened, and also matches by the path that its own links lead to.
 	Roots []string
 
-	Decode   bool              // percent-decode the value; "+" stays "+"
+	// DeleteRoots are the same for X-Sendfile-Temporary.
+	DeleteRoots []string
+
+	// Reproxy are beginnings of the URLs that X-Reproxy-URL may name: a URL matches the scheme, the host with its port
+	// and, on a segment boundary, the path. None: the header is only stripped.
+	Reproxy []string
+
+	Decode   bool              // percent-decode the value
 	Symlinks Symlinks          // what happens at a symbolic link below a root
 	Type     TypePolicy        // whose Content-Type a file gets
 	Types    map[string]string // ".ext" to media type; beats the built-in table
@@ -29,37 +38,37 @@ type Options struct {
 
 // A Sender carries out what send-file headers ask for. It is immutable and safe for concurrent use.
 type Sender struct {
-	acts     []string // names of rows
-	roots    []string // cleaned, longest first
-	decode   bool
-	symlinks Symlinks
-	policy   TypePolicy
-	types    map[string]string
+	acts        []*row
+	roots       []string // cleaned, longest first
+	deleteRoots []string
+	reproxy     []string
+	decode      bool
+	symlinks    Symlinks
+	policy      TypePolicy
+	types       map[string]string
 }
 
 // New checks the options and opens nothing. It fails for a header that is not of the family, a root that is not
 // absolute or contains a NUL, a mode out of range, and a key of Types that does not begin with a dot.
 func New(o Options) (*Sender, error) {
-	s := &Sender{decode: o.Decode, symlinks: o.Symlinks, policy: o.Type, types: maps.Clone(o.Types)}
-	for i := range family {
-		r := &family[i]
-		listed := slices.ContainsFunc(o.Headers, func(n string) bool { return strings.EqualFold(n, r.name) })
-		if r.acts && (o.Headers == nil || listed) {
-			s.acts = append(s.acts, r.name)
-		}
+	s := &Sender{reproxy: slices.Clone(o.Reproxy), decode: o.Decode, symlinks: o.Symlinks, policy: o.Type, types: maps.Clone(o.Types)}
+	var err error
+	if s.roots, err = cleanRoots(o.Roots); err != nil {
+		return nil, err
+	}
+	if s.deleteRoots, err = cleanRoots(o.DeleteRoots); err != nil {
+		return nil, err
 	}
 	for _, n := range o.Headers {
 		if !slices.ContainsFunc(family, func(r row) bool { return !r.prefix && r.matches(n) }) {
 			return nil, fmt.Errorf("new sender: header %q is not of the send-file family", n)
 		}
 	}
-	for _, r := range o.Roots {
-		if !path.IsAbs(r) || strings.IndexByte(r, 0) >= 0 {
-			return nil, fmt.Errorf("new sender: root %q is not an absolute path", r)
+	for i := range family {
+		if r := &family[i]; s.mayAct(r, o.Headers) {
+			s.acts = append(s.acts, r)
 		}
-		s.roots = append(s.roots, path.Clean(r))
 	}
-	slices.SortStableFunc(s.roots, func(a, b string) int { return len(b) - len(a) })
 	if o.Symlinks < Beneath || o.Symlinks > Follow {
 		return nil, fmt.Errorf("new sender: symlinks %v", o.Symlinks)
 	}
@@ -74,58 +83,127 @@ func New(o Options) (*Sender, error) {
 	return s, nil
 }
 
+// mayAct reports whether the row's header acts: it is listed, and the application has what it needs.
+func (s *Sender) mayAct(r *row, listed []string) bool {
+	if r.means >= steers {
+		return false
+	}
+	if listed != nil && !slices.ContainsFunc(listed, func(n string) bool { return strings.EqualFold(n, r.name) }) {
+		return false
+	}
+	switch r.needs {
+	case roots:
+		return len(s.roots) > 0
+	case deleteRoots:
+		return len(s.deleteRoots) > 0
+	case prefixes:
+		return len(s.reproxy) > 0
+	}
+	return true
+}
+
+// cleanRoots checks and sorts roots.
+func cleanRoots(list []string) (clean []string, err error) {
+	for _, r := range list {
+		if !path.IsAbs(r) || strings.IndexByte(r, 0) >= 0 {
+			return nil, fmt.Errorf("new sender: root %q is not an absolute path", r)
+		}
+		clean = append(clean, path.Clean(r))
+	}
+	slices.SortStableFunc(clean, func(a, b string) int { return len(b) - len(a) })
+	return clean, nil
+}
+
 // Order is what a send-file header asks for.
 type Order struct {
 	Header string // the name of the header as in this package's documentation, whatever the child's spelling
-	Path   string // absolute, dot segments and doubled slashes removed; a final slash stays, and never names a file
+	Means  Means
+
+	// Path is for SendFile and Temporary: absolute, dot segments and doubled slashes removed; a final slash stays, and
+	// never names a file.
+	Path string
+
+	URI    string   // for Redirect: path and query, as the child wrote them
+	Slices []Slice  // for Slices: at least one
+	URLs   []string // for Reproxy: at least one; each may be fetched
+	Size   int64    // for Reproxy: what the body must have; -1: the child did not say
 }
 
-// Take removes the whole family from h and returns what the acting header of it asks for. ok is false if there is none,
-// and the child's body is to be sent.
+// Slice is a part of a file for X-Sendfile2.
+type Slice struct {
+	Path       string // as Order.Path
+	First, End int64  // bytes from First on, up to but without End; End -1: to the file's end
+}
+
+// Take removes the whole family from h and returns what the acting header of it asks for, and how the answer is to be
+// sent, whichever it is. ok is false if there is none, and the child's body is to be sent.
 //
 // The error is an *Error with Status 502 (the child is at fault) if there are two acting headers, of one name or of two,
-// or if the value is empty, not absolute, badly percent-encoded, or contains a NUL.
-func (s *Sender) Take(h http.Header) (o Order, ok bool, err error) {
-	var found []string // names, one for each value
+// or if the value is not what the header takes: for those that name files empty, not absolute, badly percent-encoded, or
+// with a NUL.
+func (s *Sender) Take(h http.Header) (o Order, steer Steer, ok bool, err error) {
+	var found []*row // one for each value
 	var value string
+	steer = steerless
+	size := int64(-1)
 	for key, values := range h {
-		if !Known(key) {
+		r := rowOf(key)
+		if r == nil {
 			continue
 		}
 		delete(h, key)
-		name, acts := s.acting(key)
-		if !acts {
-			continue
-		}
-		for _, v := range values {
-			found, value = append(found, name), v
+		switch {
+		case r.means == steers && r.name == expectedSize:
+			size = parseSize(values)
+		case r.means == steers:
+			steer.take(r.name, values)
+		case slices.Contains(s.acts, r):
+			for _, v := range values {
+				found, value = append(found, r), v
+			}
 		}
 	}
-	if len(found) == 0 || len(s.roots) == 0 {
-		return Order{}, false, nil
+	if len(found) == 0 {
+		return Order{}, steer, false, nil
 	}
 	if len(found) > 1 {
-		slices.Sort(found)
-		rule := "more than one send-file header: " + strings.Join(found, ", ")
-		return Order{}, false, &Error{Op: "take", Path: value, Status: http.StatusBadGateway, Rule: rule}
+		return Order{}, steer, false, &Error{Op: "take", Path: value, Status: http.StatusBadGateway, Rule: twoHeaders(found)}
 	}
-	p, err := target(value, s.decode)
-	if err != nil {
-		return Order{}, false, &Error{
-			Op: "take", Path: value, Status: http.StatusBadGateway, Rule: "bad value of " + found[0], Err: err,
+	o = Order{Header: found[0].name, Means: found[0].means, Size: size}
+	if err := s.parse(&o, strings.Trim(value, " \t")); err != nil { // RFC 9110 section 5.5: blanks are not part of the value
+		return Order{}, steer, false, &Error{
+			Op: "take", Path: value, Status: http.StatusBadGateway, Rule: "bad value of " + o.Header, Err: err,
 		}
 	}
-	return Order{Header: found[0], Path: p}, true, nil
+	return o, steer, true, nil
 }
 
-// acting returns the documented name of the header key if it acts.
-func (s *Sender) acting(key string) (name string, ok bool) {
-	for _, n := range s.acts {
-		if strings.EqualFold(n, key) {
-			return n, true
-		}
+// expectedSize is the companion of X-Reproxy-URL and X-Reproxy-File.
+const expectedSize = "X-Reproxy-Expected-Size"
+
+// twoHeaders says which there are.
+func twoHeaders(found []*row) string {
+	var names []string
+	for _, r := range found {
+		names = append(names, r.name)
 	}
-	return "", false
+	slices.Sort(names)
+	return "more than one send-file header: " + strings.Join(names, ", ")
+}
+
+// parse reads the value of a header into what it means.
+func (s *Sender) parse(o *Order, value string) (err error) {
+	switch o.Means {
+	case Redirect:
+		o.URI = value
+	case Slices:
+		o.Slices, err = s.slices(value)
+	case Reproxy:
+		o.URLs, err = s.urls(value)
+	default:
+		o.Path, err = target(value, s.decode)
+	}
+	return err
 }
 
 var (
@@ -136,7 +214,7 @@ var (
 
 // target turns the value of a header into a clean absolute path.
 func target(value string, decode bool) (string, error) {
-	p := strings.Trim(value, " \t") // RFC 9110 section 5.5: not part of the value
+	p := value
 	if p == "" {
 		return "", errEmpty
 	}

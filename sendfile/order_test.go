@@ -2,6 +2,7 @@ package sendfile
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -52,7 +53,7 @@ func TestTakePath(t *testing.T) {
 			for _, header := range []string{"X-Sendfile", "X-LIGHTTPD-send-file"} {
 				h := http.Header{}
 				h.Set(header, c.value)
-				o, ok, err := mode.s.Take(h)
+				o, _, ok, err := mode.s.Take(h)
 				if len(h) != 0 {
 					t.Errorf("%s %q: left %v", mode.name, c.value, h)
 				}
@@ -62,7 +63,7 @@ func TestTakePath(t *testing.T) {
 					}
 					continue
 				}
-				if want := (Order{header, mode.want}); !ok || err != nil || o != want {
+				if want := (Order{Header: header, Path: mode.want, Size: -1}); !ok || err != nil || !reflect.DeepEqual(o, want) {
 					t.Errorf("%s %q: %+v, %v, %v, want %+v", mode.name, c.value, o, ok, err, want)
 				}
 			}
@@ -93,13 +94,14 @@ func TestTakeWhichHeader(t *testing.T) {
 		{"two dialects", on, http.Header{"X-Sendfile": {file}, "X-Lighttpd-Send-File": {file}}, false, 502},
 		{"second dialect not acting", one, http.Header{"X-Sendfile": {file}, "X-Lighttpd-Send-File": {file}}, true, 0},
 		{"only a dialect that does not act", one, http.Header{"X-Lighttpd-Send-File": {broken}}, false, 0},
-		{"not carried out here", one, http.Header{"X-Accel-Redirect": {"/x"}, "X-Sendfile": {file}}, true, 0},
+		{"a redirect and a file", one, http.Header{"X-Accel-Redirect": {"/x"}, "X-Sendfile": {file}}, false, 502},
+		{"a redirect needs no root", off, http.Header{"X-Accel-Redirect": {"/x"}}, true, 0},
 		{"a hint beside it", on, http.Header{"X-Accel-Buffering": {"no"}, "X-Sendfile": {file}}, true, 0},
 		{"no header acts", none, http.Header{"X-Sendfile": {broken, broken}}, false, 0},
 		{"off", off, http.Header{"X-Sendfile": {broken, broken}}, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o, ok, err := c.s.Take(c.h)
+			o, _, ok, err := c.s.Take(c.h)
 			if ok != c.ok || statusOf(err) != c.status {
 				t.Errorf("%+v, %v, %v", o, ok, err)
 			}
@@ -115,12 +117,12 @@ func TestTakeWhichHeader(t *testing.T) {
 
 func TestTakeErrorText(t *testing.T) {
 	s := newSender(t, Options{Roots: []string{"/srv"}})
-	_, _, err := s.Take(http.Header{"X-Sendfile": {"/a"}, "X-Lighttpd-Send-File": {"/a"}})
+	_, _, _, err := s.Take(http.Header{"X-Sendfile": {"/a"}, "X-Lighttpd-Send-File": {"/a"}})
 	const want = `take "/a": more than one send-file header: X-LIGHTTPD-send-file, X-Sendfile`
 	if err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}
-	_, _, err = s.Take(http.Header{"X-Sendfile": {"a\nb"}})
+	_, _, _, err = s.Take(http.Header{"X-Sendfile": {"a\nb"}})
 	if err == nil || err.Error() != `take "a\nb": bad value of X-Sendfile: not an absolute path` {
 		t.Error(err)
 	}

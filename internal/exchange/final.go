@@ -18,7 +18,7 @@ func (x *run) final(h *cgi.Header, rest []byte) error {
 		sendfile.Strip(h.Fields)
 		return x.relay(h, rest)
 	}
-	order, ok, err := x.Sender.Take(h.Fields)
+	order, _, ok, err := x.Sender.Take(h.Fields)
 	if err != nil {
 		x.release()
 		return x.fileError(err)

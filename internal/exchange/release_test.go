@@ -19,7 +19,7 @@ func withFiles(t *testing.T, a *App) (root string) {
 	must(t, os.WriteFile(root+"/small", []byte("small"), 0o644))
 	must(t, os.WriteFile(root+"/big", nil, 0o644))
 	must(t, os.Truncate(root+"/big", 24<<20))
-	s, err := sendfile.New(sendfile.Options{Roots: []string{root}})
+	s, err := sendfile.New(sendfile.Options{Headers: []string{"X-Sendfile", "X-LIGHTTPD-send-file"}, Roots: []string{root}})
 	must(t, err)
 	a.Sender = s
 	return root
