@@ -94,6 +94,14 @@ type Seat struct {
 	value uint64
 }
 
+// Place is that of this process; 0: none.
+func (s *Seats) Place() int {
+	if s == nil {
+		return 0
+	}
+	return int(s.place) + 1
+}
+
 // Number tells a seat to another process, which Adopts it; -1: there is none.
 func (s *Seats) Number(t Seat) int {
 	if s == nil || t.word == nil {
