@@ -247,4 +247,3 @@ func addressOf(text string) net.Addr {
 	}
 	return net.TCPAddrFromAddrPort(t)
 }
-
