@@ -43,10 +43,11 @@ type generation struct {
 	lost    chan error             // of one: a worker of a draft has died
 
 	// Under the master's mu.
-	state   generationState
-	ending  bool             // its last worker has gone
-	places  []int            // of workers, by index - 1
-	workers []*workerProcess // by index - 1; nil: has not been forked, or has gone
+	state     generationState
+	replacing int              // workers that have died
+	ending    bool             // its last worker has gone
+	places    []int            // of workers, by index - 1
+	workers   []*workerProcess // by index - 1; nil: has not been forked, or has gone
 }
 
 func (m *Master) newGeneration(c *config.Config, number int) *generation {
