@@ -19,6 +19,7 @@ import (
 	"sluice/internal/front/peer"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
+	"sluice/internal/securelink"
 	"sluice/sendfile"
 	"sluice/spawner"
 )
@@ -37,6 +38,7 @@ type Inputs struct {
 	Seats    *peer.Seats                      // nil: a client may have any number of connections
 	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
 	Set      *poll.Set                        // of the connections; nil: the children are reached by net's
+	Dry      bool                             // nothing will be served: secrets may be missing
 }
 
 // Worker is a configuration in the form that serves requests.
@@ -64,7 +66,11 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 	var sites []*front.Site
 	place := 0
 	for _, s := range c.Sites {
-		sites = append(sites, site(s, apps, place))
+		f, err := site(s, apps, place, in.Dry)
+		if err != nil {
+			return nil, err
+		}
+		sites = append(sites, f)
 		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
@@ -278,7 +284,7 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 }
 
 // site assembles a site; place is the number of its first route.
-func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
+func site(s *config.Site, apps map[string]*front.App, place int, dry bool) (*front.Site, error) {
 	f := &front.Site{
 		Hosts:          s.Hosts,
 		Root:           strings.TrimSuffix(s.Root, "/"),
@@ -289,6 +295,10 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 		Types:          s.Types,
 	}
 	for i, r := range s.Routes {
+		link, err := link(r, dry)
+		if err != nil {
+			return nil, err
+		}
 		f.Routes = append(f.Routes, &front.Route{
 			Place:      place + i,
 			Text:       r.Match.Text,
@@ -297,6 +307,7 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 			Ending:     r.Match.Ending,
 			App:        apps[r.App],
 			Authorizer: apps[r.Authorizer],
+			Link:       link,
 			Dir:        strings.TrimSuffix(r.Dir, "/"),
 			Script:     r.Script,
 			Alias:      r.Alias,
@@ -308,7 +319,18 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 			Stream:     r.StreamResponse,
 		})
 	}
-	return f
+	return f, nil
+}
+
+// link is how the signed links of a route are checked; nil: it has none.
+func link(r *config.Route, dry bool) (*securelink.Guard, error) {
+	if r.SecureLink == nil {
+		return nil, nil
+	}
+	if len(r.SecureLink.Secret) == 0 && !dry {
+		return nil, fmt.Errorf("route %q: the secret of its links has not been read", r.Match.Text)
+	}
+	return &securelink.Guard{Key: r.SecureLink.Secret, Client: r.SecureLink.BindClient}, nil
 }
 
 // OpenLog opens a log file for appending; it is created for its owner and group

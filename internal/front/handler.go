@@ -104,6 +104,9 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 	u, inside := r.URL, false
 	for range maxRedirects + 1 {
 		t := site.find(u, query{inside: inside, open: true})
+		if done, err := h.unsigned(w, r, u, t, inside); done {
+			return err
+		}
 		ans, err := h.authorize(w, r, u, t, inside)
 		if err == nil && ans.Allowed {
 			if t.App == nil {

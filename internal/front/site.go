@@ -8,6 +8,7 @@ import (
 	"sluice/cgi"
 	"sluice/internal/exchange"
 	"sluice/internal/scoreboard"
+	"sluice/internal/securelink"
 )
 
 // Site is one set of hosts, with a folder and routes.
@@ -34,7 +35,8 @@ type Route struct {
 	Ending string // ".ext" or ""
 
 	App        *App
-	Authorizer *App // asked before anything else; nil: nobody
+	Authorizer *App              // asked before anything else; nil: nobody
+	Link       *securelink.Guard // looked at before that; nil: a URL needs no signature
 	Dir        string
 	Script     string
 	Alias      string

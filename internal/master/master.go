@@ -166,6 +166,9 @@ func (m *Master) openLogs() (err error) {
 	for _, key := range m.cfg.Unused() {
 		m.log.Warn("a key of the configuration has no effect", "key", key)
 	}
+	for _, key := range m.cfg.Exposed() {
+		m.log.Warn("a file with a secret can be read by others", "key", key)
+	}
 	return nil
 }
 
