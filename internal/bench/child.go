@@ -39,7 +39,9 @@ func childMain(args []string) error {
 	work := f.Duration("work", 0, "compute (sleep) for so long before each answer")
 	when := f.String("when", "", "the header and the work are for requests whose parameters have this word")
 	dawdle := f.Bool("dawdle", false, "with -when: those answers never end, until the connection is closed")
-	gaps := f.String("gaps", "", "with -when: a file that gets the nanoseconds from each of those answers to the next request")
+	more := f.Int("more", 0, "with -when: bytes that those answers have behind their header block")
+	after := f.Duration("after", 0, "with -when: compute (sleep) for so long before those answers end")
+	gaps := f.String("gaps", "", "with -when: a file that gets the nanoseconds from the header block of each of those answers to the next request, and whether it was cut off")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -56,7 +58,7 @@ func childMain(args []string) error {
 	c := newResponder(head)
 	c.last, c.work = *last, *work
 	if *when != "" {
-		c.choosy = &choosy{word: []byte(*when), dawdle: *dawdle, plain: newReply("")}
+		c.choosy = &choosy{word: []byte(*when), dawdle: *dawdle, more: *more, after: *after, plain: newReply("")}
 	}
 	if *gaps != "" && c.choosy != nil {
 		var err error
@@ -137,9 +139,12 @@ type choosy struct {
 	word   []byte
 	plain  reply // the others' answer
 	dawdle bool
+	more   int           // bytes behind the header block
+	after  time.Duration // of work behind them
 	gaps   *os.File
 	chosen bool      // the request at hand
-	wrote  time.Time // the last answer to a chosen one; zero: another request has come
+	wrote  time.Time // the last header block to a chosen one; zero: another request has come
+	cut    bool      // it could not be said to its end
 }
 
 // reply is the records of one answer.
@@ -155,9 +160,12 @@ func newReply(head string) (r reply) {
 	r.marks[1] = len(r.records)
 	r.records = appendRecord(r.records, fcgiStdout, "")
 	r.marks[2] = len(r.records)
-	r.records = appendRecord(r.records, fcgiEndRequest, "\x00\x00\x00\x00\x00\x00\x00\x00")
+	r.records = appendRecord(r.records, fcgiEndRequest, endContent)
 	return r
 }
+
+// endContent is FCGI_REQUEST_COMPLETE with status 0.
+const endContent = "\x00\x00\x00\x00\x00\x00\x00\x00"
 
 func newResponder(head string) *responder {
 	return &responder{buf: make([]byte, 2*fcgiLongestRecord), out: make([]byte, 0, 4096), answer: newReply(head)}
@@ -185,6 +193,17 @@ func (c *responder) step(fd int) bool {
 	c.have += n
 	c.choosy.received()
 	out, more := c.advance()
+	if !writeAll(fd, out) {
+		return false
+	}
+	if unfinished := c.choosy.written(); unfinished && !c.finish(fd) {
+		c.choosy.cut = true
+		return false
+	}
+	return more
+}
+
+func writeAll(fd int, out []byte) bool {
 	for len(out) > 0 {
 		n, err := write(fd, out)
 		if err != nil {
@@ -192,26 +211,56 @@ func (c *responder) step(fd int) bool {
 		}
 		out = out[n:]
 	}
-	c.choosy.written()
-	return more
+	return true
+}
+
+// filler is what an answer has more of.
+var filler = strings.Repeat("more to say\n", 32<<10/12)
+
+// finish says what a chosen answer has behind its header block; false: nobody
+// hears it any more.
+func (c *responder) finish(fd int) bool {
+	say := func(kind byte, content string) bool {
+		record := appendRecord(c.out[:0], kind, content)
+		copy(record[2:], c.id[:])
+		c.out = record
+		return writeAll(fd, record)
+	}
+	for left := c.choosy.more; left > 0; left -= len(filler) {
+		if !say(fcgiStdout, filler[:min(left, len(filler))]) {
+			return false
+		}
+	}
+	time.Sleep(c.choosy.after)
+	return say(fcgiStdout, "") && say(fcgiEndRequest, endContent)
 }
 
 // received and written take the time from a chosen answer to the next request.
 func (y *choosy) received() {
 	if y != nil && !y.wrote.IsZero() {
-		fmt.Fprintln(y.gaps, time.Since(y.wrote).Nanoseconds())
-		y.wrote = time.Time{}
+		word := ""
+		if y.cut {
+			word = " " + cutWord
+		}
+		fmt.Fprintf(y.gaps, "%d%s\n", time.Since(y.wrote).Nanoseconds(), word)
+		y.wrote, y.cut = time.Time{}, false
 	}
 }
 
-func (y *choosy) written() {
-	if y != nil && y.chosen {
-		y.chosen = false
-		if y.gaps != nil {
-			y.wrote = time.Now()
-		}
+func (y *choosy) written() (unfinished bool) {
+	if y == nil || !y.chosen {
+		return false
 	}
+	y.chosen = false
+	if y.gaps != nil {
+		y.wrote = time.Now()
+	}
+	return y.unfinished()
 }
+
+// unfinished reports whether chosen answers have something behind their header
+// block.
+func (y *choosy) unfinished() bool { return y.more > 0 || y.after > 0 }
 
 // advance takes every complete record out of buf and returns what is to be
 // written, and whether the connection stays open after that.
@@ -277,8 +326,11 @@ func (c *responder) respond() (dawdles bool) {
 	if c.choosy == nil || c.choosy.chosen {
 		time.Sleep(c.work)
 	}
+	if c.choosy != nil && c.choosy.chosen && c.choosy.unfinished() {
+		records = 1
+	}
 	end := len(a.records)
-	if dawdles {
+	if records < len(a.marks) {
 		end = a.marks[records]
 	}
 	c.out = append(c.out, a.records[:end]...)

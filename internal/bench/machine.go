@@ -70,6 +70,7 @@ var fairness = []string{
 var trialNotes = []string{
 	"Memory is of master and workers together, without the kernel's own for sockets. `idle`: after a load of 64 clients for a second, then three seconds after the connections' last answers; they are opened 2000 a second, and ask again all at once.",
 	"`release`: the child computes for 50 ms before it names the file, so that another request waits for it; \"free\" is from its answer to its receipt of that request, \"next\" a request's whole time while a client takes 20 KB/s of the file.",
+	"`policies`: as `release`, with sluice's other release policies beside its default, `drain`. \"Free\" is from the child's header block to its receipt of the request that waits for it, \"heard out\" how many of its 5 answers it could say to their ends (a dash is none), \"file begins\" from the request to the head of the answer, without the 50 ms. A child that computes can be hung up on, but not be freed.",
 	"`calls`: system calls of all threads of master and workers, over 400 requests, without what a forked process calls before it executes the script. strace makes everything slow, and what sleeps or polls meanwhile is counted too: most nanosleep and futex calls are that.",
 	"Allocations are counted by the Go runtime, in a build of the same code over which one file was laid that tells them.",
 }

@@ -32,6 +32,7 @@ type scenario struct {
 	app      string   // more lines of sluice's [[app]] block
 	rounds   int      // at most; 0: as many as asked for
 	held     int      // descriptors that a server must be able to hold; 0: a few
+	policies bool     // also on sluice with its other release policies
 	trial    *trial   // nil: a load
 }
 
@@ -68,6 +69,12 @@ var scenarios = []scenario{
 		kind: kindSend, path: "/app?" + sendWord, file: bigFile, procs: 1, child: releaseChild, rounds: 3, trial: releaseTrial},
 	{name: "release-close", title: "the same child, which after its header block waits for ever to be hung up on (sluice: `release = \"close\"`)",
 		kind: kindSend, path: "/app?" + sendWord, file: bigFile, procs: 1, child: slices.Concat(releaseChild, []string{"-dawdle"}), app: "release = \"close\"\n", rounds: 3, trial: releaseTrial},
+	{name: "policies-done", title: "one child that names a file of 200 MB and is done", kind: kindSend, path: "/app?" + sendWord, file: bigFile,
+		procs: 1, child: releaseChild, rounds: 1, policies: true, trial: policiesTrial},
+	{name: "policies-talk", title: "the same child, which has 10 MB more to say", kind: kindSend, path: "/app?" + sendWord, file: bigFile,
+		procs: 1, child: slices.Concat(releaseChild, []string{"-more", "10000000"}), rounds: 1, policies: true, trial: policiesTrial},
+	{name: "policies-work", title: "the same child, which computes for a second more", kind: kindSend, path: "/app?" + sendWord, file: bigFile,
+		procs: 1, child: slices.Concat(releaseChild, []string{"-after", "1s"}), rounds: 1, policies: true, trial: policiesTrial},
 	{name: "downloads", title: "slow downloads (20 KB/s) of 200 MB by X-Sendfile at once, 4 children", kind: kindSend, path: "/app", file: bigFile,
 		held: 2 * mostDownloads, rounds: 1, trial: downloadsTrial},
 	{name: "idle", title: "10,000 idle keep-alive connections that had one request each", kind: kindFile, path: "/" + smallFile,

@@ -21,7 +21,8 @@ type server struct {
 	program string // looked for in PATH; "": this harness provides it
 	kinds   []kind // what it can do
 	start   func(context.Context, *bench, *instance) error
-	variant bool // of another: only under loads on kept connections
+	variant bool   // of another: only under loads on kept connections
+	release string // sluice with that release policy: only where these are compared
 }
 
 var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend}
@@ -29,13 +30,15 @@ var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend}
 // servers are in the order of the tables. nginx-1, nginx-nokeep and nginx-cache
 // are nginx with one thing changed.
 var servers = []server{
-	{"sluice", "", allKinds, startSluice, false},
-	{"nginx", "nginx", allKinds, startNginx, false},
-	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true},
-	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true},
-	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx, true},
-	{"lighttpd", "lighttpd", allKinds, startLighttpd, false},
-	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache, false},
+	{"sluice", "", allKinds, startSluice, false, ""},
+	{"sluice-close", "", []kind{kindSend}, startSluice, false, "close"},
+	{"sluice-detach", "", []kind{kindSend}, startSluice, false, "detach"},
+	{"nginx", "nginx", allKinds, startNginx, false, ""},
+	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true, ""},
+	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true, ""},
+	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx, true, ""},
+	{"lighttpd", "lighttpd", allKinds, startLighttpd, false, ""},
+	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache, false, ""},
 }
 
 func serverNames() []string {
@@ -88,9 +91,18 @@ func (in *instance) site(b *bench) site {
 	path, _, _ := strings.Cut(s.path, "?")
 	return site{
 		Dir: in.dir, Port: in.port, Root: b.root, Files: b.files, User: b.user,
-		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held, More: s.app,
-		PHP: s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend,
+		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held,
+		More: s.app + in.policy(),
+		PHP:  s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend,
 	}
+}
+
+// policy is the line for the server's release policy.
+func (in *instance) policy() string {
+	if in.release == "" {
+		return ""
+	}
+	return fmt.Sprintf("release = %q\n", in.release)
 }
 
 // Room is a server's limit of connections, or of files, for Held and a few more.
@@ -245,7 +257,7 @@ func freePort() (int, error) {
 
 // can says whether the server takes part in the scenario.
 func (s server) can(sc scenario) bool {
-	if s.variant && (sc.trial != nil || sc.download || sc.connect) {
+	if s.release != "" && !sc.policies || s.variant && (sc.trial != nil || sc.download || sc.connect) {
 		return false
 	}
 	return slices.Contains(s.kinds, sc.kind)
