@@ -35,6 +35,7 @@ func childMain(args []string) error {
 	f := flag.NewFlagSet("fastcgi", flag.ContinueOnError)
 	multi := f.Bool("multi", false, "hold many connections")
 	header := f.String("header", "", "NAME=VALUE, a further response header")
+	many := f.Int("many", 0, "VALUE has %05d, which is replaced by the number below this one that a request's parameters have behind \"file=\"")
 	last := f.Int("last", 0, "exit after so many answers; 0: never")
 	work := f.Duration("work", 0, "compute (sleep) for so long before each answer")
 	when := f.String("when", "", "the header and the work are for requests whose parameters have this word")
@@ -56,7 +57,7 @@ func childMain(args []string) error {
 		return serveMany(0, head)
 	}
 	c := newResponder(head)
-	c.last, c.work = *last, *work
+	c.last, c.work, c.numbered = *last, *work, newNumbered(*many, head)
 	if *when != "" {
 		c.choosy = &choosy{word: []byte(*when), dawdle: *dawdle, more: *more, after: *after, plain: newReply("")}
 	}
@@ -128,23 +129,10 @@ type responder struct {
 	params bool // PARAMS has ended
 	asked  bool // PARAMS has had the word of choosy
 
-	last   int           // answers that are left; 0: without end; below: it was the last
-	work   time.Duration // before each answer
-	choosy *choosy       // nil: every request gets the same
-}
-
-// choosy makes a difference between requests: only those whose parameters have
-// a word get the responder's answer and work.
-type choosy struct {
-	word   []byte
-	plain  reply // the others' answer
-	dawdle bool
-	more   int           // bytes behind the header block
-	after  time.Duration // of work behind them
-	gaps   *os.File
-	chosen bool      // the request at hand
-	wrote  time.Time // the last header block to a chosen one; zero: another request has come
-	cut    bool      // it could not be said to its end
+	last     int           // answers that are left; 0: without end; below: it was the last
+	work     time.Duration // before each answer
+	choosy   *choosy       // nil: every request gets the same
+	numbered *numbered     // nil: the answer is not that of a number
 }
 
 // reply is the records of one answer.
@@ -214,54 +202,6 @@ func writeAll(fd int, out []byte) bool {
 	return true
 }
 
-// filler is what an answer has more of.
-var filler = strings.Repeat("more to say\n", 32<<10/12)
-
-// finish says what a chosen answer has behind its header block; false: nobody
-// hears it any more.
-func (c *responder) finish(fd int) bool {
-	say := func(kind byte, content string) bool {
-		record := appendRecord(c.out[:0], kind, content)
-		copy(record[2:], c.id[:])
-		c.out = record
-		return writeAll(fd, record)
-	}
-	for left := c.choosy.more; left > 0; left -= len(filler) {
-		if !say(fcgiStdout, filler[:min(left, len(filler))]) {
-			return false
-		}
-	}
-	time.Sleep(c.choosy.after)
-	return say(fcgiStdout, "") && say(fcgiEndRequest, endContent)
-}
-
-// received and written take the time from a chosen answer to the next request.
-func (y *choosy) received() {
-	if y != nil && !y.wrote.IsZero() {
-		word := ""
-		if y.cut {
-			word = " " + cutWord
-		}
-		fmt.Fprintf(y.gaps, "%d%s\n", time.Since(y.wrote).Nanoseconds(), word)
-		y.wrote, y.cut = time.Time{}, false
-	}
-}
-
-func (y *choosy) written() (unfinished bool) {
-	if y == nil || !y.chosen {
-		return false
-	}
-	y.chosen = false
-	if y.gaps != nil {
-		y.wrote = time.Now()
-	}
-	return y.unfinished()
-}
-
-// unfinished reports whether chosen answers have something behind their header
-// block.
-func (y *choosy) unfinished() bool { return y.more > 0 || y.after > 0 }
-
 // advance takes every complete record out of buf and returns what is to be
 // written, and whether the connection stays open after that.
 func (c *responder) advance() (out []byte, more bool) {
@@ -296,8 +236,11 @@ func (c *responder) record(kind byte, id, content []byte) bool {
 	case !c.open || c.id != [2]byte(id):
 	case kind == fcgiParams && len(content) == 0:
 		c.params = true
-	case kind == fcgiParams && c.choosy != nil:
-		c.asked = c.asked || bytes.Contains(content, c.choosy.word)
+	case kind == fcgiParams:
+		c.asked = c.asked || c.choosy != nil && bytes.Contains(content, c.choosy.word)
+		if c.numbered != nil {
+			c.numbered.read(content)
+		}
 	case kind == fcgiAbortRequest, kind == fcgiStdin && len(content) == 0 && c.params:
 		if c.respond() {
 			return true // until the other side closes
@@ -315,6 +258,9 @@ func (c *responder) record(kind byte, id, content []byte) bool {
 // respond appends the answer under the request's id; true: without its end.
 func (c *responder) respond() (dawdles bool) {
 	a, records, start := c.answer, 3, len(c.out)
+	if c.numbered != nil {
+		a = c.numbered.answer()
+	}
 	if y := c.choosy; y != nil {
 		y.chosen, c.asked = c.asked, false
 		if !y.chosen {

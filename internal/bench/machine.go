@@ -61,7 +61,8 @@ var fairness = []string{
 	"nginx has a process for each CPU, nginx-1 a single one: on few CPUs now the one and now the other is ahead, and bars are held to the better. `reuseport` and `accept_mutex`, tried in the same rounds, were not better than the two.",
 	"nginx keeps connections to private children that hold many connections each; nginx-nokeep, lighttpd and Apache reach the same program in its one-connection mode.",
 	"PHP: nginx and Apache use php-fpm, lighttpd and sluice spawn php-cgi; as many processes each, opcache as the distribution sets it.",
-	"nginx-cache is nginx with open_file_cache.",
+	"nginx-cache is nginx with open_file_cache for 1,000 files.",
+	"Files at random: wrk asks every server for the same files in the same order. 1 MB is fetched by this program's own client, as 200 MB.",
 	"wrk leaves out connections that hang; where fewer than a quarter of the clients are active (mean latency × rate), that is counted as an error. With a connection for each request its latency begins when it is connected.",
 	"Apache has no X-Sendfile without mod_xsendfile, and takes no part there.",
 }

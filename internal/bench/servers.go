@@ -79,6 +79,7 @@ type site struct {
 	Send      bool
 	Keep      bool // keep connections to the children
 	FileCache bool
+	Many      bool   // files, of which lighttpd keeps all open for a while
 	Held      int    // connections to be able to hold; 0: a few
 	Workers   int    // of sluice and nginx; 0: sluice's default, a process for each CPU
 	More      string // lines of sluice's [[app]] block
@@ -93,6 +94,7 @@ func (in *instance) site(b *bench) site {
 		Dir: in.dir, Port: in.port, Root: b.root, Files: b.files, User: b.user,
 		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held,
 		More: s.app + in.policy(),
+		Many: s.many != nil,
 		PHP:  s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend,
 	}
 }
@@ -117,7 +119,7 @@ func (st *site) spawn(b *bench, in *instance) error {
 	case kindFastCGI:
 		st.Words = b.child(false, "")
 	case kindSend:
-		st.Words = in.sender(b, "X-Sendfile="+filepath.Join(b.files, in.scenario.file))
+		st.Words = in.sender(b, "X-Sendfile="+filepath.Join(b.files, in.scenario.sends()))
 	case kindPHP:
 		path, err := lookPath("php-cgi")
 		if err != nil {
@@ -141,9 +143,20 @@ func (b *bench) child(multi bool, header string) []string {
 	return words
 }
 
+// sends is the file that the application names below the send root.
+func (s scenario) sends() string {
+	if s.many != nil {
+		return s.many.pattern()
+	}
+	return s.file
+}
+
 // sender is the command line of the application that names a file.
 func (in *instance) sender(b *bench, header string) []string {
 	words := append(b.child(false, header), in.scenario.child...)
+	if m := in.scenario.many; m != nil {
+		words = append(words, "-many", strconv.Itoa(m.count))
+	}
 	if len(in.scenario.child) > 0 {
 		words = append(words, "-gaps", filepath.Join(in.dir, gapsFile))
 	}
