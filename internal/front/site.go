@@ -9,6 +9,7 @@ import (
 	"sluice/internal/exchange"
 	"sluice/internal/scoreboard"
 	"sluice/internal/securelink"
+	"sluice/sendfile"
 )
 
 // Site is one set of hosts, with a folder and routes.
@@ -21,6 +22,7 @@ type Site struct {
 	FollowSymlinks bool
 	Types          map[string]string
 	Routes         []*Route
+	Files          *sendfile.Cache // keeps files open; nil: none are kept
 
 	sources sources
 }
