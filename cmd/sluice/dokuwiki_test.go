@@ -133,3 +133,24 @@ func wiki(t *testing.T, s *site, setting int) {
 	s.get(404, "/lib/exe/fetch.php?media=docs:missing.pdf")
 	s.get(403, "/inc/init.php")
 }
+
+// A plugin that looks for its server finds the one that the route names.
+func TestPluginLooksForItsServer(t *testing.T) {
+	needs(t, "php-cgi")
+	dir := testDir(t)
+	write(t, dir, "files/a.txt", "sent")
+	write(t, dir, "www/download.php", `<?php
+header('Content-Type: text/plain');
+if (stristr(getenv('SERVER_SOFTWARE'), 'lighttpd')) { header('X-LIGHTTPD-send-file: `+dir+`/files/a.txt'); exit; }
+echo 'read by PHP';
+`)
+	const app = "[[app]]\nname = \"php\"\nkind = \"fastcgi\"\ncommand = [\"php-cgi\"]\nmax = 1\n[app.send_file]\nroots = [\"files\"]\n" +
+		"[[site]]\nroot = \"www\"\n[[site.route]]\nmatch = \"*.php\"\napp = \"php\"\n"
+	for env, want := range map[string]string{"": "read by PHP", "env = { SERVER_SOFTWARE = \"lighttpd\" }\n": "sent"} {
+		s := startSite(t, dir, app+env)
+		if a := s.get(200, "/download.php"); a.body != want {
+			t.Errorf("%q: %q, want %q", env, a.body, want)
+		}
+		s.end()
+	}
+}
