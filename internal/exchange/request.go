@@ -31,6 +31,8 @@ type Request struct {
 	Data *sendfile.File
 	// Now is the time, where the caller has just looked; else it is asked for.
 	Now time.Time
+	// Sent is for the caller to read behind Serve, also when that fails.
+	Sent Sent
 
 	mapped [][2]string // what Params made
 	asks   bool        // of an authorizer: see Authorize
