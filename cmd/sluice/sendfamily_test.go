@@ -1,0 +1,444 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// leaveEarly asks for something, reads a little of it, and leaves.
+func leaveEarly(t *testing.T, addr string, r httpRequest) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(requestWait))
+	r.host = addr
+	if _, err := c.Write(r.bytes()); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, res.Body, 1000); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sparse makes a file that no socket's buffer holds.
+func sparse(t *testing.T, dir, name string) string {
+	t.Helper()
+	path := write(t, dir, name, "begin")
+	if err := os.Truncate(path, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// X-Sendfile2: slices of several files are one body.
+func TestSendfile2(t *testing.T) {
+	dir := testDir(t)
+	s := startDialects(t, dir, "", map[string]string{"x": "roots = [\"files\"]\n"})
+	one := write(t, dir, "files/one", "0123456789")
+	two := write(t, dir, "files/a, b.txt", "abcdef")
+	big := sparse(t, dir, "files/big")
+	secret := write(t, dir, "secret", "secret")
+	for _, p := range protocols {
+		app := p + "-x"
+		two := percent(two)
+		a := s.do(said("GET", app, fmt.Sprintf("X-Sendfile2: %s 2-4, %s 1-,%s 9-9", one, two, one), "Range: bytes=0-0", "If-None-Match: *"))
+		a.want(t, 200)
+		if a.body != "234bcdef9" || a.ContentLength != 9 || a.Header.Get("Etag") != "" || a.Header.Get("Accept-Ranges") != "" {
+			t.Errorf("%s: %q %v", p, a.body, a.Header)
+		}
+		a = s.do(said("GET", app, fmt.Sprintf("Status: 206\nContent-Range: bytes 2-4/10\nContent-Length: 5\nX-Own: 1\nX-Sendfile2: %s 2-4", one)))
+		a.want(t, 206)
+		if a.body != "234" || a.Header.Get("Content-Range") != "bytes 2-4/10" || a.Header.Get("X-Own") != "1" || a.ContentLength != 3 {
+			t.Errorf("%s: %q %v", p, a.body, a.Header)
+		}
+		a = s.do(said("HEAD", app, fmt.Sprintf("X-Sendfile2: %s 2-4, %s 1-", one, two)))
+		a.want(t, 200)
+		if a.body != "" || a.ContentLength != 8 {
+			t.Errorf("%s: HEAD: %q %d", p, a.body, a.ContentLength)
+		}
+		a = s.do(said("GET", app, fmt.Sprintf("X-Sendfile2: %s 5-, %s 0-3, %s 1048576-", big, one, big)))
+		a.want(t, 200)
+		if len(a.body) != 64<<20-5+4+63<<20 || a.body[64<<20-5:64<<20-1] != "0123" {
+			t.Errorf("%s: %d bytes", p, len(a.body))
+		}
+		for value, status := range map[string]int{
+			one + " 0-10":                        502,
+			one + " 11-":                         502,
+			one:                                  502,
+			one + " 0-1, " + secret + " 0-":      403,
+			one + " 0-1, " + dir + "/nothing 0-": 403,
+			one + " 0-1, " + one + "-missing 0-": 404,
+			strings.Repeat("/a 0-0,", 1000) + "/a 0-0": 502,
+			strings.Repeat("/a 0-0,", 999) + "/a 0-0":  403,
+		} {
+			a := s.do(said("GET", app, "X-Sendfile2: "+value))
+			if a.StatusCode != status || strings.Contains(a.body, "01") {
+				t.Errorf("%s: %.60s: %s %q", p, value, a.Status, a.body)
+			}
+		}
+	}
+}
+
+// X-Sendfile-Temporary: the file goes when a client has the whole of it, and not before.
+func TestTemporary(t *testing.T) {
+	dir := testDir(t)
+	s := startDialects(t, dir, "", map[string]string{"x": "roots = [\"files\"]\ndelete_roots = [\"tmp\"]\n", "none": "roots = [\"files\"]\n"})
+	write(t, dir, "files/kept", "kept")
+	gone := func(path string) bool {
+		_, err := os.Lstat(path)
+		return os.IsNotExist(err)
+	}
+	for _, p := range protocols {
+		app := p + "-x"
+		small := write(t, dir, "tmp/small", "0123456789")
+		large := sparse(t, dir, "tmp/large")
+		for _, c := range []struct {
+			name   string
+			r      httpRequest
+			status int
+		}{
+			{"HEAD", said("HEAD", app, "X-Sendfile-Temporary: "+small), 200},
+			{"range", said("GET", app, "X-Sendfile-Temporary: "+small, "Range: bytes=0-3"), 206},
+			{"all of it as a range", said("GET", app, "X-Sendfile-Temporary: "+small, "Range: bytes=0-"), 206},
+			{"unsatisfiable", said("GET", app, "X-Sendfile-Temporary: "+small, "Range: bytes=100-"), 416},
+			{"not modified", said("GET", app, "Etag: \"x\"\nX-Sendfile-Temporary: "+small, "If-None-Match: \"x\""), 304},
+			{"the child's 304", said("GET", app, "Status: 304\nX-Sendfile-Temporary: "+small), 304},
+			{"not in delete_roots", said("GET", app, "X-Sendfile-Temporary: "+dir+"/files/kept"), 403},
+			{"in no root", said("GET", app, "X-Sendfile: "+small), 403},
+			{"without delete_roots", said("GET", p+"-none", "X-Sendfile-Temporary: "+small), 200},
+		} {
+			a := s.do(c.r)
+			if a.StatusCode != c.status || gone(small) || gone(dir+"/files/kept") {
+				t.Errorf("%s, %s: %s, gone %v", p, c.name, a.Status, gone(small))
+			}
+			if c.name == "without delete_roots" && a.body != "body of the application\n" {
+				t.Errorf("%s: %q", p, a.body)
+			}
+		}
+		leaveEarly(t, s.addr, said("GET", app, "X-Sendfile-Temporary: "+large))
+		s.waitLog(t, "answer could not be sent.*app="+app)
+		if gone(large) {
+			t.Errorf("%s: unlinked although the client left", p)
+		}
+		for _, path := range []string{small, large} {
+			a := s.do(said("GET", app, "X-Own: 1\nX-Sendfile-Temporary: "+path))
+			a.want(t, 200)
+			if a.Header.Get("X-Own") != "1" || !waitFor(logWait, func() bool { return gone(path) }) {
+				t.Errorf("%s: %s is still there", p, path)
+			}
+			s.do(said("GET", app, "X-Sendfile-Temporary: "+path)).want(t, 404)
+		}
+	}
+}
+
+// A temporary file that is replaced while it is sent stays, and so does what it is replaced by.
+func TestTemporaryReplaced(t *testing.T) {
+	dir := testDir(t)
+	s := startDialects(t, dir, "", map[string]string{"x": "delete_roots = [\"tmp\"]\n"})
+	for _, p := range protocols {
+		large := sparse(t, dir, "tmp/large")
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(requestWait))
+		r := said("GET", p+"-x", "X-Sendfile-Temporary: "+large)
+		r.host = s.addr
+		c.Write(r.bytes())
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(write(t, dir, "tmp/new", "the next one"), large); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, res.Body); n != 64<<20 || err != nil {
+			t.Errorf("%s: %d bytes, %v", p, n, err)
+		}
+		s.waitLog(t, "temporary file stays.*app="+p+"-x|app="+p+"-x.*temporary file stays")
+		if b, err := os.ReadFile(large); string(b) != "the next one" {
+			t.Errorf("%s: %q, %v", p, b, err)
+		}
+	}
+}
+
+// X-Reproxy-File is X-Sendfile, and says how long the file has to be.
+func TestReproxyFile(t *testing.T) {
+	dir := testDir(t)
+	s := startDialects(t, dir, "", map[string]string{"x": "roots = [\"files\"]\n"})
+	file := write(t, dir, "files/f", "0123456789")
+	for _, p := range protocols {
+		for size, status := range map[string]int{"": 200, "10": 200, "9": 502, "0": 502} {
+			head := "X-Reproxy-File: " + file
+			if size != "" {
+				head += "\nX-Reproxy-Expected-Size: " + size
+			}
+			a := s.do(said("GET", p+"-x", head))
+			a.want(t, status)
+			if status == 200 && (a.body != "0123456789" || a.Header.Get("Etag") == "") || a.Header.Get("X-Reproxy-Expected-Size") != "" {
+				t.Errorf("%s, %q: %q %v", p, size, a.body, a.Header)
+			}
+		}
+		a := s.do(said("GET", p+"-x", "X-Reproxy-File: "+file, "Range: bytes=2-3"))
+		if a.StatusCode != 206 || a.body != "23" {
+			t.Errorf("%s: %s %q", p, a.Status, a.body)
+		}
+	}
+}
+
+// precompressed = true: the neighbour that the client likes best.
+func TestPrecompressed(t *testing.T) {
+	dir := testDir(t)
+	s := startDialects(t, dir, "", map[string]string{"x": "roots = [\"files\"]\nprecompressed = true\n", "off": "roots = [\"files\"]\n"})
+	file := write(t, dir, "files/page.css", "plain")
+	for ending, text := range map[string]string{".gz": "gzip of it", ".br": "br of it"} {
+		write(t, dir, "files/page.css"+ending, text)
+	}
+	write(t, dir, "secret", "secret")
+	other := write(t, dir, "files/other.css", "other")
+	if err := os.Symlink("../secret", other+".gz"); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range protocols {
+		for _, c := range []struct {
+			app, head, accept string
+			body, coding      string
+			vary              string
+		}{
+			{"x", "X-Sendfile: " + file, "gzip, deflate, br, zstd", "br of it", "br", "Accept-Encoding"},
+			{"x", "X-Sendfile: " + file, "br;q=0.1, gzip;q=0.9", "gzip of it", "gzip", "Accept-Encoding"},
+			{"x", "X-Sendfile: " + file, "identity;q=0, *;q=0.1", "br of it", "br", "Accept-Encoding"},
+			{"x", "X-Sendfile: " + file, "zstd", "plain", "", "Accept-Encoding"},
+			{"x", "X-Sendfile: " + file, "*;q=0", "plain", "", "Accept-Encoding"},
+			{"x", "X-LIGHTTPD-send-file: " + file, "gzip", "gzip of it", "gzip", "Accept-Encoding"},
+			{"x", "X-Reproxy-File: " + file + "\nX-Reproxy-Expected-Size: 5", "gzip", "gzip of it", "gzip", "Accept-Encoding"},
+			{"x", "X-Sendfile2: " + file + " 0-", "gzip", "plain", "", ""},
+			{"x", "X-Sendfile: " + other, "gzip", "other", "", "Accept-Encoding"},
+			{"x", "Content-Encoding: deflate\nX-Sendfile: " + file, "gzip", "plain", "deflate", ""},
+			{"off", "X-Sendfile: " + file, "gzip", "plain", "", ""},
+		} {
+			a := s.do(said("GET", p+"-"+c.app, c.head, "Accept-Encoding: "+c.accept))
+			h := a.Header
+			if a.StatusCode != 200 || a.body != c.body || h.Get("Content-Encoding") != c.coding || h.Get("Vary") != c.vary || h.Get("Content-Type") != "text/css; charset=utf-8" {
+				t.Errorf("%s, %.40q to %q: %s %q %v", p, c.head, c.accept, a.Status, a.body, h)
+			}
+		}
+		a := s.do(said("GET", p+"-x", "X-Sendfile: "+file, "Accept-Encoding: gzip", "Range: bytes=0-3"))
+		if a.StatusCode != 206 || a.body != "gzip" || a.Header.Get("Content-Encoding") != "gzip" {
+			t.Errorf("%s: %s %q %v", p, a.Status, a.body, a.Header)
+		}
+		tag := a.Header.Get("Etag")
+		s.do(said("GET", p+"-x", "X-Sendfile: "+file, "Accept-Encoding: gzip", "If-None-Match: "+tag)).want(t, 304)
+		s.do(said("GET", p+"-x", "X-Sendfile: "+file, "If-None-Match: "+tag)).want(t, 200)
+	}
+}
+
+// sentTo waits until an application has been told n times, and reads what.
+func sentTo(t *testing.T, s *site, app string, n int) []url.Values {
+	t.Helper()
+	var lines []string
+	if !waitFor(logWait, func() bool {
+		text, _ := os.ReadFile(filepath.Join(s.dir, app+".sent"))
+		lines = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+		return len(text) > 0 && len(lines) >= n
+	}) || len(lines) > n {
+		t.Fatalf("%s was told %q, want %d times", app, lines, n)
+	}
+	var all []url.Values
+	for _, l := range lines {
+		v, err := url.ParseQuery(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+const tells = "roots = [\"files\"]\ndelete_roots = [\"tmp\"]\non_complete = \"$SENT\"\n"
+
+// on_complete: the application learns what became of every file that it named.
+func TestOnComplete(t *testing.T) {
+	dir := testDir(t)
+	s := startDialects(t, dir, "log.access = \"access.log\"\n", map[string]string{"x": tells, "other": tells})
+	small := write(t, dir, "files/a b&c", "0123456789")
+	two := write(t, dir, "files/two", "ab")
+	large := sparse(t, dir, "files/large")
+	for _, p := range protocols {
+		app := p + "-x"
+		tmp := write(t, dir, "tmp/t", "tmp")
+		asked := []struct {
+			r    httpRequest
+			want map[string]string
+		}{
+			{said("GET", app, "X-Sendfile: "+percent(small)), map[string]string{"path": small, "bytes": "10", "status": "complete", "http_status": "200", "method": "GET"}},
+			{said("GET", app, "X-Sendfile: "+percent(small), "Range: bytes=2-4"), map[string]string{"bytes": "3", "status": "complete", "http_status": "206"}},
+			{said("HEAD", app, "X-Sendfile: "+percent(small)), map[string]string{"bytes": "0", "status": "complete", "http_status": "200", "method": "HEAD"}},
+			{said("GET", app, "Etag: \"x\"\nX-Sendfile: "+percent(small), "If-None-Match: \"x\""), map[string]string{"bytes": "0", "status": "complete", "http_status": "304"}},
+			{said("GET", app, "Status: 404\nX-Sendfile: "+percent(small)), map[string]string{"bytes": "10", "status": "complete", "http_status": "404"}},
+			{said("POST", app, "X-LIGHTTPD-send-file: "+two), map[string]string{"path": two, "bytes": "2", "status": "complete", "method": "POST"}},
+			{said("GET", app, "X-Sendfile2: "+two+" 0-, "+percent(small)+" 0-3, "+two+" 1-"), map[string]string{"path": two, "bytes": "7", "status": "complete"}},
+			{said("GET", app, "X-Sendfile-Temporary: "+tmp), map[string]string{"path": tmp, "bytes": "3", "status": "complete"}},
+			{said("GET", app, "X-Sendfile: "+dir+"/files/missing"), map[string]string{"path": dir + "/files/missing", "bytes": "0", "status": "aborted", "http_status": "404"}},
+			{said("GET", app, "X-Sendfile: "+dir+"/secret"), map[string]string{"bytes": "0", "status": "aborted", "http_status": "403"}},
+		}
+		ids := map[string]bool{}
+		for i, c := range asked {
+			c.r.target += "?n=" + strconv.Itoa(i)
+			s.do(c.r)
+			v := sentTo(t, s, app, i+1)[i]
+			for key, want := range c.want {
+				if v.Get(key) != want {
+					t.Errorf("%s, request %d: %s is %q, want %q", p, i, key, v.Get(key), want)
+				}
+			}
+			if v.Get("uri") != c.r.target || v.Get("client") != "127.0.0.1" || v.Get("id") == "" || ids[v.Get("id")] {
+				t.Errorf("%s, request %d: %v", p, i, v)
+			}
+			ids[v.Get("id")] = true
+			if i == 6 && len(v["path"]) != 2 {
+				t.Errorf("%s: slices of %q", p, v["path"])
+			}
+		}
+		// A client that leaves.
+		leaveEarly(t, s.addr, said("GET", app, "X-Sendfile: "+large))
+		v := sentTo(t, s, app, len(asked)+1)[len(asked)]
+		if n, _ := strconv.Atoi(v.Get("bytes")); v.Get("status") != "aborted" || n == 0 || n >= 64<<20 || v.Get("http_status") != "200" {
+			t.Errorf("%s: %v", p, v)
+		}
+		// What names no file is nothing to tell.
+		s.do(said("GET", app, "X-Own: 1")).want(t, 200)
+		s.do(said("GET", app, "X-Sendfile: relative")).want(t, 502)
+		// From outside nobody gets there, and an answer to the telling is not told.
+		s.do(httpRequest{method: "POST", target: "/" + app + "-sent", body: "x"}).want(t, 404)
+		write(t, dir, app+".sent.names", two)
+		s.do(said("GET", app, "X-Sendfile: "+two)).want(t, 200)
+		s.do(said("GET", p+"-other", "X-Sendfile: "+two)).want(t, 200)
+		sentTo(t, s, p+"-other", 1)
+		sentTo(t, s, app, len(asked)+2)
+	}
+	if text, _ := os.ReadFile(filepath.Join(dir, "access.log")); strings.Contains(string(text), "-sent HTTP/1.1\" 20") {
+		t.Errorf("sluice's own requests are in the access log:\n%s", text)
+	}
+}
+
+// An application that does not take it is told again, also while the server stops, and after it has been down.
+func TestOnCompleteAgain(t *testing.T) {
+	for _, p := range protocols {
+		t.Run(p, func(t *testing.T) {
+			dir := testDir(t)
+			s := startDialects(t, dir, "", map[string]string{"x": tells})
+			app := p + "-x"
+			file := write(t, dir, "files/f", "0123456789")
+			down := write(t, dir, app+".sent.down", "")
+			a := s.do(said("GET", app, "X-Sendfile: "+file))
+			if a.body != "0123456789" || a.took > requestWait/3 {
+				t.Errorf("%q after %v", a.body, a.took)
+			}
+			s.waitLog(t, "on_complete is repeated.*status 503|on_complete is repeated.*503")
+			os.Remove(down)
+			sentTo(t, s, app, 1)
+
+			write(t, dir, app+".sent.down", "")
+			s.do(said("GET", app, "X-Sendfile: "+file))
+			s.cmd.Process.Signal(syscall.SIGQUIT)
+			time.Sleep(300 * time.Millisecond)
+			if !s.running() {
+				t.Error("the server did not wait for what it has to tell")
+			}
+			os.Remove(down)
+			if code, err := s.wait(stopWait); err != nil || code != 0 {
+				t.Errorf("status %d, %v", code, err)
+			}
+			sentTo(t, s, app, 2)
+		})
+	}
+}
+
+// A download that a stop cuts off is told, too; what nobody takes is in the log, and holds the stop up no longer than it
+// may take.
+func TestOnCompleteStop(t *testing.T) {
+	dir := testDir(t)
+	s := startDialects(t, dir, "stop_timeout = \"4s\"\n", map[string]string{"x": tells, "down": tells})
+	large := sparse(t, dir, "files/large")
+	write(t, dir, "fastcgi-down.sent.down", "")
+	s.do(said("GET", "fastcgi-down", "X-Sendfile: "+write(t, dir, "files/small", "small")))
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := said("GET", "fastcgi-x", "X-Sendfile: "+large)
+	r.host = s.addr
+	c.Write(r.bytes())
+	if _, err := c.Read(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	if code, err := s.wait(stopWait); err != nil || code != 0 {
+		t.Errorf("status %d, %v", code, err)
+	}
+	if d := time.Since(begin); d > 8*time.Second {
+		t.Errorf("the stop took %v", d)
+	}
+	if v := sentTo(t, s, "fastcgi-x", 1)[0]; v.Get("status") != "aborted" || v.Get("path") != large {
+		t.Errorf("%v", v)
+	}
+	s.waitLog(t, "on_complete is given up.*app=fastcgi-down.*status=complete")
+}
+
+// The access log says what became of a file that an application named, and of nothing else.
+func TestAccessLogOfFiles(t *testing.T) {
+	for _, format := range []string{"common", "combined", "json"} {
+		t.Run(format, func(t *testing.T) {
+			dir := testDir(t)
+			s := startDialects(t, dir, fmt.Sprintf("[log]\naccess = \"access.log\"\nformat = %q\n", format), map[string]string{"x": "roots = [\"files\"]\n"})
+			file := write(t, dir, "files/f", "0123456789")
+			large := sparse(t, dir, "files/large")
+			s.do(said("GET", "fastcgi-x", "X-Sendfile: "+file))
+			s.do(said("GET", "cgi-x", "X-Sendfile2: "+file+" 0-4"))
+			leaveEarly(t, s.addr, said("GET", "fastcgi-x", "X-Sendfile: "+large))
+			s.do(said("GET", "cgi-x", "X-Own: 1"))
+			s.do(said("GET", "cgi-x", "X-Sendfile: "+file+"-missing"))
+			s.get(200, "/index.html")
+			log := filepath.Join(dir, "access.log")
+			expect := []string{
+				`"GET /fastcgi-x HTTP/1.1" 200 10( "-" "-")? complete$`, `"GET /cgi-x HTTP/1.1" 200 5( "-" "-")? complete$`,
+				`"GET /fastcgi-x HTTP/1.1" 200 \d+( "-" "-")? aborted$`, `"GET /cgi-x HTTP/1.1" 200 24( "-" "-")?$`,
+				`"GET /cgi-x HTTP/1.1" 404 \d+( "-" "-")?$`, `"GET /index.html HTTP/1.1" 200 0( "-" "-")?$`,
+			}
+			if format == "json" {
+				expect = []string{
+					`"uri":"/fastcgi-x".*"status":200,"bytes":10,.*"aborted":false,"file":"complete"}`,
+					`"uri":"/cgi-x".*"bytes":5,.*"file":"complete"}`, `"uri":"/fastcgi-x".*"aborted":true,"file":"aborted"}`,
+					`"uri":"/cgi-x".*"bytes":24,.*"aborted":false}`, `"uri":"/cgi-x".*"status":404,.*"aborted":false}`, `"uri":"/index.html".*"aborted":false}`,
+				}
+			}
+			for _, e := range expect {
+				if err := waitText(log, e, logWait); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
