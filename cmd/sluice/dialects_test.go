@@ -17,7 +17,8 @@ import (
 const sayScript = `#!/bin/sh
 if [ "$SCRIPT_NAME" = "$SENT_URI" ]; then
 	[ -e "$SENT_FILE.down" ] && { printf 'Status: 503\n\n'; exit; }
-	{ cat; echo; } >>"$SENT_FILE"
+	form=$(cat)
+	printf '%s\n' "$form" >>"$SENT_FILE"
 	[ -e "$SENT_FILE.names" ] && printf 'X-Sendfile: %s\n' "$(cat "$SENT_FILE.names")"
 	printf 'Content-Type: text/plain\n\nthanks\n'
 	exit

@@ -17,15 +17,15 @@ import (
 )
 
 // leaveEarly asks for something, reads a little of it, and leaves.
-func leaveEarly(t *testing.T, addr string, r httpRequest) {
+func leaveEarly(t *testing.T, network, addr string, r httpRequest) {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
+	c, err := net.Dial(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(requestWait))
-	r.host = addr
+	r.host = "localhost"
 	if _, err := c.Write(r.bytes()); err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +38,14 @@ func leaveEarly(t *testing.T, addr string, r httpRequest) {
 	}
 }
 
-// sparse makes a file that no socket's buffer holds.
+// largeBytes is more than the buffers of both sides hold.
+const largeBytes = 24 << 20
+
+// sparse makes a file of that length.
 func sparse(t *testing.T, dir, name string) string {
 	t.Helper()
 	path := write(t, dir, name, "begin")
-	if err := os.Truncate(path, 64<<20); err != nil {
+	if err := os.Truncate(path, largeBytes); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -76,7 +79,7 @@ func TestSendfile2(t *testing.T) {
 		}
 		a = s.do(said("GET", app, fmt.Sprintf("X-Sendfile2: %s 5-, %s 0-3, %s 1048576-", big, one, big)))
 		a.want(t, 200)
-		if len(a.body) != 64<<20-5+4+63<<20 || a.body[64<<20-5:64<<20-1] != "0123" {
+		if len(a.body) != 2*largeBytes-5+4-1<<20 || a.body[largeBytes-5:largeBytes-1] != "0123" {
 			t.Errorf("%s: %d bytes", p, len(a.body))
 		}
 		for value, status := range map[string]int{
@@ -100,7 +103,7 @@ func TestSendfile2(t *testing.T) {
 // X-Sendfile-Temporary: the file goes when a client has the whole of it, and not before.
 func TestTemporary(t *testing.T) {
 	dir := testDir(t)
-	s := startDialects(t, dir, "", map[string]string{"x": "roots = [\"files\"]\ndelete_roots = [\"tmp\"]\n", "none": "roots = [\"files\"]\n"})
+	s := startDialects(t, dir, "[[listener]]\naddress = \"unix:http.sock\"\n", map[string]string{"x": "roots = [\"files\"]\ndelete_roots = [\"tmp\"]\n", "none": "roots = [\"files\"]\n"})
 	write(t, dir, "files/kept", "kept")
 	gone := func(path string) bool {
 		_, err := os.Lstat(path)
@@ -133,10 +136,21 @@ func TestTemporary(t *testing.T) {
 				t.Errorf("%s: %q", p, a.body)
 			}
 		}
-		leaveEarly(t, s.addr, said("GET", app, "X-Sendfile-Temporary: "+large))
+		leaveEarly(t, "tcp", s.addr, said("GET", app, "X-Sendfile-Temporary: "+large))
 		s.waitLog(t, "answer could not be sent.*app="+app)
 		if gone(large) {
 			t.Errorf("%s: unlinked although the client left", p)
+		}
+		// All of a smaller one is in our own buffers when its client leaves.
+		middle := write(t, dir, "tmp/middle", strings.Repeat("x", 60_000))
+		leaveEarly(t, "unix", filepath.Join(dir, "http.sock"), said("GET", app, "X-Own: unix\nX-Sendfile-Temporary: "+middle))
+		s.waitLog(t, "answer could not be sent.*client=@?\\S* app="+app+".*left before")
+		if gone(middle) {
+			t.Errorf("%s: unlinked although the client of the unix socket left", p)
+		}
+		a, err := said("GET", app, "X-Sendfile-Temporary: "+middle).send("unix", filepath.Join(dir, "http.sock"))
+		if err != nil || len(a.body) != 60_000 || !waitFor(logWait, func() bool { return gone(middle) }) {
+			t.Errorf("%s: %v, %d bytes, gone %v", p, err, len(a.body), gone(middle))
 		}
 		for _, path := range []string{small, large} {
 			a := s.do(said("GET", app, "X-Own: 1\nX-Sendfile-Temporary: "+path))
@@ -171,7 +185,7 @@ func TestTemporaryReplaced(t *testing.T) {
 		if err := os.Rename(write(t, dir, "tmp/new", "the next one"), large); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := io.Copy(io.Discard, res.Body); n != 64<<20 || err != nil {
+		if n, err := io.Copy(io.Discard, res.Body); n != largeBytes || err != nil {
 			t.Errorf("%s: %d bytes, %v", p, n, err)
 		}
 		s.waitLog(t, "temporary file stays.*app="+p+"-x|app="+p+"-x.*temporary file stays")
@@ -259,7 +273,7 @@ func sentTo(t *testing.T, s *site, app string, n int) []url.Values {
 	if !waitFor(logWait, func() bool {
 		text, _ := os.ReadFile(filepath.Join(s.dir, app+".sent"))
 		lines = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-		return len(text) > 0 && len(lines) >= n
+		return strings.HasSuffix(string(text), "\n") && len(lines) >= n
 	}) || len(lines) > n {
 		t.Fatalf("%s was told %q, want %d times", app, lines, n)
 	}
@@ -320,9 +334,9 @@ func TestOnComplete(t *testing.T) {
 			}
 		}
 		// A client that leaves.
-		leaveEarly(t, s.addr, said("GET", app, "X-Sendfile: "+large))
+		leaveEarly(t, "tcp", s.addr, said("GET", app, "X-Sendfile: "+large))
 		v := sentTo(t, s, app, len(asked)+1)[len(asked)]
-		if n, _ := strconv.Atoi(v.Get("bytes")); v.Get("status") != "aborted" || n == 0 || n >= 64<<20 || v.Get("http_status") != "200" {
+		if n, _ := strconv.Atoi(v.Get("bytes")); v.Get("status") != "aborted" || n == 0 || n >= largeBytes || v.Get("http_status") != "200" {
 			t.Errorf("%s: %v", p, v)
 		}
 		// What names no file is nothing to tell.
@@ -417,7 +431,7 @@ func TestAccessLogOfFiles(t *testing.T) {
 			large := sparse(t, dir, "files/large")
 			s.do(said("GET", "fastcgi-x", "X-Sendfile: "+file))
 			s.do(said("GET", "cgi-x", "X-Sendfile2: "+file+" 0-4"))
-			leaveEarly(t, s.addr, said("GET", "fastcgi-x", "X-Sendfile: "+large))
+			leaveEarly(t, "tcp", s.addr, said("GET", "fastcgi-x", "X-Sendfile: "+large))
 			s.do(said("GET", "cgi-x", "X-Own: 1"))
 			s.do(said("GET", "cgi-x", "X-Sendfile: "+file+"-missing"))
 			s.get(200, "/index.html")

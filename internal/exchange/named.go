@@ -15,7 +15,7 @@ type Sent struct {
 	Opened   bool           // there was one to send
 	Status   int            // that went out; 0: no part of an answer with the file did
 	Bytes    int64          // of the body
-	Complete bool           // the client was sent all that its header promised
+	Complete bool           // the client was sent all that its header promised; with Request.Confirm, has it
 }
 
 // named answers with what the child names: a file, slices of several, or a file
@@ -39,8 +39,9 @@ func (x *run) named(order sendfile.Order, h *cgi.Header) error {
 		}
 		defer f.Close()
 		p := x.begins(h)
+		x.req.Confirm = true
 		err = x.ended(p, p.Serve(x.w, x.req.HTTP, f.File))
-		if p.Whole {
+		if err == nil && p.Whole {
 			x.remove(f)
 		}
 		return err
@@ -65,9 +66,26 @@ func (x *run) begins(h *cgi.Header) *sendfile.Reply {
 
 // ended notes how it was sent.
 func (x *run) ended(p *sendfile.Reply, err error) error {
+	if err == nil && p.Sent > 0 && x.req.Confirm {
+		err = confirm(x.w)
+	}
 	s := &x.req.Sent
 	s.Status, s.Bytes, s.Complete = p.Answer, p.Sent, err == nil
 	return x.sent(err)
+}
+
+// confirm waits until the client has what was sent, where its connection knows.
+func confirm(w http.ResponseWriter) error {
+	for {
+		if c, ok := w.(interface{ Confirm() error }); ok {
+			return c.Confirm()
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return nil
+		}
+		w = u.Unwrap()
+	}
 }
 
 // remove unlinks a temporary file. Whoever waits for more of the disk learns

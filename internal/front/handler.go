@@ -235,6 +235,7 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 	}
 	var what *completion
 	if t.App.OnComplete != "" && !w.own {
+		req.Confirm = true
 		h.Completions.expect()
 		defer func() { h.Completions.add(what) }()
 	}
