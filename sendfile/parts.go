@@ -1,6 +1,7 @@
 package sendfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -26,13 +27,21 @@ type part struct {
 // child has described a body that does not exist; lighttpd says 502 to the first, and breaks the answer off in its
 // middle for the second.
 func (s *Sender) OpenSlices(o Order) (*Parts, error) {
+	b, err := s.openSlices(o, s.files)
+	if errors.Is(err, errBeyond) && s.files != nil {
+		return s.openSlices(o, nil) // what was kept may be older than the order
+	}
+	return b, err
+}
+
+func (s *Sender) openSlices(o Order, files *Cache) (*Parts, error) {
 	b := &Parts{}
 	open := map[string]*File{}
 	for _, sl := range o.Slices {
 		f := open[sl.Path]
 		if f == nil {
 			var err error
-			if f, err = s.Open(Order{Header: o.Header, Means: SendFile, Path: sl.Path, Size: -1}); err != nil {
+			if f, err = s.open(Order{Path: sl.Path}, files); err != nil {
 				b.Close()
 				return nil, err
 			}
@@ -47,13 +56,16 @@ func (s *Sender) OpenSlices(o Order) (*Parts, error) {
 	return b, nil
 }
 
+// errBeyond is a slice of what is not there.
+var errBeyond = errors.New("beyond the end of the file")
+
 func (b *Parts) add(f *File, sl Slice) error {
 	end := sl.End
 	if end < 0 {
 		end = f.Size()
 	}
 	if sl.First > end || end > f.Size() {
-		return &Error{Op: "open", Path: sl.Path, Status: http.StatusBadGateway,
+		return &Error{Op: "open", Path: sl.Path, Status: http.StatusBadGateway, Err: errBeyond,
 			Rule: fmt.Sprintf("bytes %d up to %d are asked for, the file has %d", sl.First, end, f.Size())}
 	}
 	n := end - sl.First

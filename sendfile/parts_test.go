@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -201,4 +203,34 @@ func TestSlicesUseSendfile(t *testing.T) {
 	if moved[1000001] != 1999999 || moved[10] != 90 || moved[5] != 4000 || len(moved) != 3 {
 		t.Errorf("sendfile moved %v", moved)
 	}
+}
+
+// A child that has just written to a file may name what it wrote, also where the file is kept open and looked at seldom.
+func TestNamesMoreThanIsKept(t *testing.T) {
+	dir := tree(t, map[string]string{"root/log": "0123456789"})
+	synctest.Test(t, func(t *testing.T) {
+		cache := NewCache(8)
+		s := newSender(t, Options{Roots: []string{dir + "/root"}, Files: cache})
+		path := dir + "/root/log"
+		for range hotUses + 2 {
+			f, err := s.Open(Order{Path: path})
+			must(t, err)
+			f.Close()
+		}
+		must(t, os.WriteFile(path, []byte("0123456789abcdef"), 0o644))
+		b, err := s.OpenSlices(Order{Means: Slices, Slices: []Slice{{path, 8, 12}, {path, 0, -1}}})
+		must(t, err)
+		if b.Size() != 4+16 {
+			t.Errorf("%d bytes", b.Size())
+		}
+		b.Close()
+		f, err := s.Open(Order{Header: reproxyFile, Path: path, Size: 16})
+		must(t, err)
+		f.Close()
+		if _, err := s.Open(Order{Header: reproxyFile, Path: path, Size: 17}); statusOf(err) != 502 {
+			t.Error(err)
+		}
+		cache.Release()
+		time.Sleep(2 * cacheIdle)
+	})
 }
