@@ -58,13 +58,14 @@ type Worker struct {
 // the running system can tell, since the configuration has been validated.
 func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 	w := &Worker{Pools: map[string]*spawner.Pool{}, Files: sendfile.NewCache(c.Send.Cache)}
-	apps := map[string]*front.App{}
+	apps, tells := map[string]*front.App{}, false
 	for _, a := range c.Apps {
 		app, err := w.app(c, a, in)
 		if err != nil {
 			return nil, fmt.Errorf("app %q: %w", a.Name, err)
 		}
 		apps[a.Name] = app
+		tells = tells || app.OnComplete != ""
 	}
 	var sites []*front.Site
 	place := 0
@@ -80,6 +81,9 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Sites:    front.NewSites(sites),
 		Software: "sluice/" + in.Version,
 		Log:      in.Log,
+	}
+	if tells {
+		w.Handler.Completions = front.NewCompletions(w.Handler)
 	}
 	var err error
 	if w.Handler.Proxies, err = peer.ParseNetworks(c.Limits.TrustedProxies); err != nil {
@@ -163,7 +167,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
 	}
 	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
-		Records: in.Place.Records(a.Name)}
+		OnComplete: a.SendFile.OnComplete, Records: in.Place.Records(a.Name)}
 	stderr := errorLog(a, in.Log)
 	if a.Kind == config.KindCGI {
 		f.Scripts, f.Dir = true, a.Dir
@@ -185,7 +189,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 }
 
 func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
-	if len(a.SendFile.Roots) == 0 {
+	if len(a.SendFile.Roots)+len(a.SendFile.DeleteRoots) == 0 {
 		return nil, nil
 	}
 	links, err := sendfile.ParseSymlinks(a.SendFile.Symlinks)
@@ -197,7 +201,8 @@ func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
 		return nil, err
 	}
 	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
-		Decode: a.SendFile.Decode, Symlinks: links, Type: types, Files: w.Files})
+		DeleteRoots: a.SendFile.DeleteRoots, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
+		Files: w.Files})
 }
 
 func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {

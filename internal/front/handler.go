@@ -33,6 +33,9 @@ type Handler struct {
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
 	Tracking *Tracking  // nil: none
+	// Completions tell applications what became of the files that they named; nil:
+	// no app has an OnComplete.
+	Completions *Completions
 	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	Proxies *peer.Networks
 
@@ -233,7 +236,15 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		}
 		req.Data = f
 	}
-	return t.App.Serve(w, req)
+	var what *completion
+	if t.App.OnComplete != "" && !w.own {
+		req.Confirm = true
+		h.Completions.expect()
+		defer func() { h.Completions.add(what) }()
+	}
+	ans, err := t.App.Serve(w, req)
+	what = h.named(w, r, &t, err)
+	return ans, err
 }
 
 // Meta is what the child of a target is told about the request.

@@ -74,6 +74,7 @@ type App struct {
 	Dir               string   // working directory of scripts; "": the script's own
 	Env               map[string]string
 	PassAuthorization bool
+	OnComplete        string // path that is told what became of the files that it named; "": none
 	Records           *scoreboard.Records
 }
 

@@ -261,6 +261,7 @@ func (w *worker) stop(timeout time.Duration) {
 		if err := w.front.Shutdown(ctx); err != nil {
 			w.log.Warn("requests were cut off by the stop", "err", err)
 		}
+		w.tell(ctx, timeout, begin)
 	}
 	grace := w.scriptGrace(timeout, time.Since(begin))
 	var all sync.WaitGroup
@@ -270,6 +271,17 @@ func (w *worker) stop(timeout time.Duration) {
 	}
 	all.Wait()
 	os.Exit(0)
+}
+
+// tell waits until the applications know what became of their files. Requests that
+// took all of the timeout leave a twenty-fourth of it.
+func (w *worker) tell(ctx context.Context, timeout time.Duration, begin time.Time) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.Background(), begin.Add(timeout+timeout/24))
+		defer cancel()
+	}
+	w.asm.Handler.Completions.Stop(ctx)
 }
 
 // scriptGrace is how long the scripts that still run have from the stop signal
