@@ -32,7 +32,7 @@ const (
 )
 
 // hotUses is how often a file must be asked for within cacheFresh for no look at it in between.
-const hotUses = 32
+const hotUses = 8
 
 // key is a path and the policy by which it is opened.
 type key struct {

@@ -343,3 +343,25 @@ func BenchmarkCacheHit(b *testing.B) {
 		f.Close()
 	}
 }
+
+// BenchmarkCacheMiss is of files of which there are more than the cache keeps.
+func BenchmarkCacheMiss(b *testing.B) {
+	dir := b.TempDir()
+	const files = 2000
+	var names []string
+	for i := range files {
+		names = append(names, fmt.Sprintf("file-%d", i))
+		must(b, os.WriteFile(dir+"/"+names[i], pattern(4500), 0o644))
+	}
+	c := NewCache(files / 2)
+	defer c.Release()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		f, err := c.OpenBeneath(dir, names[i%files], Beneath)
+		must(b, err)
+		f.fields()
+		f.Close()
+		i++
+	}
+}
