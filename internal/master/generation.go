@@ -76,6 +76,16 @@ func (g *generation) lookUp() (err error) {
 	return nil
 }
 
+// warn says what is no error and may not be meant.
+func (g *generation) warn() {
+	for _, key := range g.cfg.Unused() {
+		g.m.log.Warn("a key of the configuration has no effect", "key", key)
+	}
+	for _, key := range g.cfg.Exposed() {
+		g.m.log.Warn("a file with a secret can be read by others", "key", key)
+	}
+}
+
 // take makes everything else that the generation has, and takes over from the one
 // before what stays as it is. Nothing of that is changed.
 func (g *generation) take(before *generation) (err error) {

@@ -95,6 +95,7 @@ func (m *Master) commit(g, before *generation) {
 	old, fresh := before.living(), g.living()
 	m.mu.Unlock()
 	m.logTo.to(g)
+	g.warn()
 	if err := g.board.show(); err != nil {
 		m.log.Error("scoreboard is not at its place", "err", err)
 	}
