@@ -92,6 +92,9 @@ func (l *ledger) grab(i int) (c Claim, tell, ok bool) {
 		return c, s.drained(), false
 	}
 	at(stepCounted)
+	if k := int(l.head.keeper.Load()); k != 0 && k != l.place && k < Places {
+		l.ring(k)
+	}
 	l.mine.served.Add(1)
 	l.used(s)
 	at(stepGranted)

@@ -43,7 +43,8 @@ type headWords struct {
 	_     [6]uint64
 
 	pending atomic.Uint64 // 1: the owner's bell has rung, and it has not looked yet
-	_       [7]uint64
+	keeper  atomic.Uint64 // the place that keeps connections to children; 0: none
+	_       [6]uint64
 
 	waiting [Places / 64]atomic.Uint64 // a bit per place at which requests may wait
 	_       [8 - Places/64]uint64

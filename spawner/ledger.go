@@ -46,6 +46,13 @@ type Ledger interface {
 type Shared interface {
 	Ledger
 	Clearer
+	// Keeper says whether this process keeps connections to children between two
+	// requests. Its bell rings then whenever another has claimed a child, which a
+	// kept connection would pin: Pool.Yield closes it. There is one keeper at most,
+	// the last that said so.
+	Keeper(on bool)
+	// Elsewhere reports whether another process has a claim of a slot.
+	Elsewhere(slot int) bool
 	// Retune changes Queue, QueueTimeout, MaxRequests and Spare to those of the
 	// options, and how many slots there are, for what the owner says and does.
 	// Workers have their own word for that: who opens the ledger later may come

@@ -166,6 +166,26 @@ func (l *ledger) ringAll() {
 	}
 }
 
+// Keeper implements Shared.
+func (l *ledger) Keeper(on bool) {
+	if on {
+		l.head.keeper.Store(uint64(l.place))
+	} else {
+		l.head.keeper.CompareAndSwap(uint64(l.place), 0)
+	}
+}
+
+// Elsewhere implements Shared.
+func (l *ledger) Elsewhere(i int) bool {
+	s := &l.slots[i]
+	for j := range s.cells {
+		if w := s.cells[j].Load(); w != 0 && w>>placeShift != uint64(l.place) {
+			return true
+		}
+	}
+	return false
+}
+
 // Retune implements Shared.
 func (l *ledger) Retune(o LedgerOptions) {
 	if !l.owner() {
@@ -192,6 +212,7 @@ func (l *ledger) ClearPlace(place int) {
 	p := &l.head.places[place]
 	p.ticket.Store(0)
 	p.count.Store(0)
+	l.head.keeper.CompareAndSwap(uint64(place), 0)
 	l.head.waiting[place/64].And(^(1 << (place % 64)))
 	l.tell = true // a call that it was about to make is made here
 	l.serve()

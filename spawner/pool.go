@@ -26,9 +26,10 @@ type PoolOptions struct {
 	// Began, if set, is called in a goroutine of its own when the supervisor
 	// says for the first time that a child is ready.
 	Began func()
-	// KeepAlive keeps connections for further requests. It must be off, or
-	// switched off by Keep, while anybody else can want the same child: a kept
-	// connection pins it.
+	// KeepAlive keeps connections for further requests. It must be off where
+	// anybody else can want the same child, since a kept connection pins it; or it
+	// is switched by Keep, and whoever is woken by the bell as the Ledger's Keeper
+	// calls Yield.
 	KeepAlive bool
 	// Down, if set, is told when a program elsewhere goes out after MaxFails
 	// failures, and when it is back. It may be told the same twice.
@@ -293,6 +294,22 @@ func (p *Pool) Apply(e Event) {
 
 // Slots is how many children, or addresses, the pool has.
 func (p *Pool) Slots() int { return len(p.slots) }
+
+// Yield closes the kept connections to children that another process has claimed.
+func (p *Pool) Yield(elsewhere func(slot int) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.slots {
+		s := &p.slots[i]
+		if len(s.idle) == 0 || !elsewhere(i) {
+			continue
+		}
+		for _, c := range s.idle {
+			c.Close()
+		}
+		s.idle = nil
+	}
+}
 
 // Busy is how many requests have a child now, those that nobody waits for any more
 // among them.

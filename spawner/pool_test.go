@@ -157,6 +157,19 @@ func TestPoolDoesNotKeep(t *testing.T) {
 		r.Close()
 		closed(t, child)
 	})
+	t.Run("wanted elsewhere", func(t *testing.T) {
+		r := newRig(t, 1, true)
+		l, ours, child := r.connect(t, true)
+		l.Release(Answered, ours)
+		r.Yield(func(int) bool { return false })
+		if l, _, fresh := r.connect(t, true); fresh != nil {
+			t.Error("the connection was not kept")
+		} else {
+			l.Release(Answered, ours)
+		}
+		r.Yield(func(slot int) bool { return slot == 0 })
+		closed(t, child)
+	})
 	t.Run("kept again", func(t *testing.T) {
 		r := newRig(t, 1, true)
 		r.Keep(false)

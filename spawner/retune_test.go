@@ -164,3 +164,41 @@ func TestWithin(t *testing.T) {
 		}
 	}
 }
+
+// Who keeps connections hears of claims by others, and of no others.
+func TestKeeper(t *testing.T) {
+	s := share(t, LedgerOptions{Queue: 4, Slots: make([]SlotOptions, 2)}, 3)
+	rung := func(place int) uint32 { return s.bells.places[place].rung.Load() }
+	keeper, other := s.workers[0], s.workers[1]
+	keeper.Keeper(true)
+	before, third := rung(1), rung(3)
+	own := claim(t, keeper, -1)
+	if rung(1) != before {
+		t.Error("it rings for its own claim")
+	}
+	c := claim(t, other, -1)
+	if rung(1) == before || rung(3) != third {
+		t.Error("the bell of the keeper does not ring, or another's does")
+	}
+	for slot, want := range map[int]bool{own.Slot: false, c.Slot: true} {
+		if keeper.Elsewhere(slot) != want {
+			t.Errorf("slot %d is claimed elsewhere: %v", slot, !want)
+		}
+	}
+	other.Release(c, Answered)
+	other.Keeper(true) // the last one is it
+	keeper.Keeper(false)
+	before = rung(2)
+	keeper.Release(own, Answered)
+	own = claim(t, keeper, -1)
+	if rung(2) == before {
+		t.Error("the next keeper does not hear of it")
+	}
+	s.owner.ClearPlace(2)
+	before = rung(2)
+	keeper.Release(own, Answered)
+	keeper.Release(claim(t, keeper, -1), Answered)
+	if rung(2) != before {
+		t.Error("one that is gone is rung for")
+	}
+}

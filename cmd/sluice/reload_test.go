@@ -673,3 +673,38 @@ func execOutput(name string, args ...string) (string, error) {
 	out, err := exec.Command(name, args...).Output()
 	return string(out), err
 }
+
+// An old worker that wants a child behind a reload gets it at once, though the new
+// one keeps a connection to it.
+func TestReloadOfKeptConnections(t *testing.T) {
+	s := startSite(t, withSite(t), scripted("max = 1\nheader_timeout = \"30s\""))
+	s.get(200, "/app")
+	var uploads []net.Conn
+	for range 5 {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(requestWait))
+		io.WriteString(c, "POST /app HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf ")
+		uploads = append(uploads, c)
+	}
+	if !waitFor(stopWait, func() bool { return s.status().Workers[0].Connections.Working >= 5 || s.status().Workers[0].Connections.Reading >= 5 }) {
+		t.Fatalf("%+v", s.status().Workers)
+	}
+	s.reload()
+	for i, c := range uploads {
+		s.get(200, "/app") // leaves a connection, which is kept
+		begin := time.Now()
+		io.WriteString(c, "whole")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || res.StatusCode != 200 {
+			t.Fatalf("upload %d: %v, %v", i, res, err)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("upload %d took %v", i, took)
+		}
+	}
+	s.settled()
+}

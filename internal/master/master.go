@@ -173,7 +173,6 @@ func (m *Master) start(g *generation) error {
 	if m.isStopping() {
 		return nil // the children have not failed, they were told to end
 	}
-	m.settleKeeping()
 	for _, at := range g.addresses() {
 		m.log.Info("listening", "address", at)
 	}

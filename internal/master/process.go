@@ -233,7 +233,6 @@ func (w *workerProcess) introduce() error {
 		Sockets: m.runtime.children,
 		Labels:  map[string]string{},
 		Rooms:   map[string]spawner.Room{},
-		Alone:   m.alone(w),
 	}
 	for _, f := range append(g.inherited(w.index), w.own...) {
 		s.Files = append(s.Files, f.name)
@@ -256,28 +255,6 @@ func (w *workerProcess) introduce() error {
 	g.board.Worker(w.index, w.child.PID(), g.number, scoreboard.Starting)
 	w.tell(message{Setup: s})
 	return nil
-}
-
-// alone reports whether no other worker can want the children that this one has;
-// only then it may keep connections to them. The caller has mu.
-func (m *Master) alone(w *workerProcess) bool {
-	for _, g := range m.gens {
-		for _, other := range g.living() {
-			if other != w {
-				return false
-			}
-		}
-	}
-	return w.gen.cfg.Workers == 1
-}
-
-// settleKeeping lets the worker that is left alone keep its connections.
-func (m *Master) settleKeeping() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if g := m.current; g != nil && len(g.workers) == 1 && g.workers[0] != nil && m.alone(g.workers[0]) {
-		g.workers[0].order(message{Keep: new(true)})
-	}
 }
 
 // inheritedFile is a descriptor that workers get.
@@ -543,5 +520,4 @@ func (m *Master) endIfGone(g *generation) {
 	if last {
 		m.end(g)
 	}
-	m.settleKeeping()
 }

@@ -145,7 +145,7 @@ func (m *Master) yield(g *generation) {
 	m.mu.Lock()
 	workers := g.living()
 	m.mu.Unlock()
-	each(workers, func(w *workerProcess) { w.await(w.order(message{Keep: new(false)}), orderTime) })
+	each(workers, func(w *workerProcess) { w.await(w.order(message{Yield: true}), orderTime) })
 }
 
 // changeSockets opens the sockets that a generation has beside others, and changes

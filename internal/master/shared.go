@@ -3,6 +3,7 @@ package master
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -135,8 +136,9 @@ func (w *workerProcess) vacate() {
 // shared is the memory as a worker has it.
 type shared struct {
 	ledgers map[string]spawner.Shared
-	seats   *peer.Seats // nil: a client may have any number of connections
-	deaf    func()      // ends the listening
+	pools   atomic.Pointer[map[string]*spawner.Pool] // that keep connections; nil: none do
+	seats   *peer.Seats                              // nil: a client may have any number of connections
+	deaf    func()                                   // ends the listening
 }
 
 // openShared opens in a worker what the master shares.
@@ -170,12 +172,34 @@ func openShared(c *config.Config, files map[string][]*os.File, place int, rooms 
 		}
 		s.seats = peer.OpenSeats(o, mem, place)
 	}
-	s.deaf = bells.Listen(place, func() {
-		for _, l := range s.ledgers {
-			l.Wake()
-		}
-	})
+	s.deaf = bells.Listen(place, s.rung)
 	return s, nil
+}
+
+// rung looks what the bell of this place may have rung for.
+func (s *shared) rung() {
+	for _, l := range s.ledgers {
+		l.Wake()
+	}
+	if pools := s.pools.Load(); pools != nil {
+		for app, p := range *pools {
+			p.Yield(s.ledgers[app].Elsewhere)
+		}
+	}
+}
+
+// keep says whether the pools keep connections to their children.
+func (s *shared) keep(pools map[string]*spawner.Pool, on bool) {
+	if on {
+		s.pools.Store(&pools)
+	}
+	for app, p := range pools {
+		s.ledgers[app].Keeper(on)
+		p.Keep(on)
+	}
+	if !on {
+		s.pools.Store(nil)
+	}
 }
 
 // close ends the listening.

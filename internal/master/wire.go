@@ -26,7 +26,7 @@ type message struct {
 	Event  *spawner.Event `json:"event,omitempty"`
 	Stop   *stop          `json:"stop,omitempty"`
 	Accept bool           `json:"accept,omitempty"` // begin to accept
-	Keep   *bool          `json:"keep,omitempty"`   // connections to children
+	Yield  bool           `json:"yield,omitempty"`  // keep no connections to children any more
 	Drain  *drain         `json:"drain,omitempty"`
 	// Order is the number of one of the last three, beside it: its end is confirmed.
 	Order uint64 `json:"order,omitempty"`
@@ -52,7 +52,6 @@ type setup struct {
 	// Labels are what the sockets of an app's children are called.
 	Labels map[string]string       `json:"labels"`
 	Rooms  map[string]spawner.Room `json:"rooms"` // of the ledgers
-	Alone  bool                    `json:"alone"` // connections to children are kept
 }
 
 // What an inherited descriptor is.

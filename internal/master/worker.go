@@ -62,6 +62,8 @@ type worker struct {
 	inbox     *inbox
 	set       *poll.Set
 	asm       *assemble.Worker
+	memory    *shared
+	single    bool // it is the only one of its generation
 
 	scripts spawner.Scripts
 	remote  *remoteScripts // nil: there are none
@@ -111,11 +113,10 @@ func (w *worker) obey(m message) {
 			w.log.Error("worker cannot accept", "err", err)
 			os.Exit(1)
 		}
+		w.memory.keep(w.asm.Pools, w.single)
 		w.confirm(m.Order)
-	case m.Keep != nil:
-		for _, p := range w.asm.Pools {
-			p.Keep(*m.Keep)
-		}
+	case m.Yield:
+		w.memory.keep(w.asm.Pools, false)
 		w.confirm(m.Order)
 	case m.Drain != nil:
 		go w.drain(*m.Drain, m.Order)
@@ -197,9 +198,8 @@ func (w *worker) start(s *setup) error {
 	}
 	w.asm, w.grace = asm, assemble.ScriptGrace(s.Config)
 	w.own(s.Config, s.Apart)
-	for _, p := range asm.Pools {
-		p.Keep(s.Alone)
-	}
+	w.memory, w.single = memory, s.Config.Workers == 1
+	memory.keep(asm.Pools, false) // before it accepts
 	for _, e := range s.Events {
 		w.apply(e)
 	}
@@ -281,6 +281,7 @@ func (w *worker) apply(e spawner.Event) {
 // drain finishes what there is while others accept, and ends the process. Several
 // may not: of a stop meanwhile, and of this, the first to be done counts.
 func (w *worker) drain(d drain, order uint64) {
+	w.memory.keep(w.asm.Pools, false)
 	w.acceptor.Stop()
 	for end := time.Now().Add(d.Settle); ; time.Sleep(settleLook) {
 		w.acceptor.Empty(d.Going)
