@@ -81,7 +81,7 @@ func (m *Master) bequeathAllBut(but *generation) {
 	m.mu.Unlock()
 	var all sync.WaitGroup
 	for _, w := range old {
-		all.Go(func() { w.await(m.bequeath(w, heirs), orderTime) })
+		all.Go(func() { w.await(m.bequeath(w, heirs)) })
 	}
 	all.Wait()
 }

@@ -17,18 +17,19 @@ import (
 
 // workerProcess is a running worker, as its master sees it.
 type workerProcess struct {
-	m     *Master
-	gen   *generation
-	index int // 1 to workers: what the generation shares knows it by that
-	place int // likewise what all generations share
-	child *spawner.Child
-	wire  *wire
-	inbox *net.UnixConn // by which it gets descriptors
-	out   chan message  // what the master says, in order
-	ready chan error
-	began time.Time
-	own   []inheritedFile // descriptors that this worker alone gets, behind the others
-	desk  *scriptDesk     // nil: no scripts of other users
+	m       *Master
+	gen     *generation
+	index   int // 1 to workers: what the generation shares knows it by that
+	place   int // likewise what all generations share
+	child   *spawner.Child
+	wire    *wire
+	inbox   *net.UnixConn // by which it gets descriptors
+	out     chan message  // what the master says, in order
+	ready   chan error
+	began   time.Time
+	missing bool            // it died in a draft, and nobody has replaced it; under the master's mu
+	own     []inheritedFile // descriptors that this worker alone gets, behind the others
+	desk    *scriptDesk     // nil: no scripts of other users
 
 	mu     sync.Mutex
 	last   uint64 // order
@@ -99,16 +100,24 @@ func (w *workerProcess) carriedOut(n uint64) {
 	}
 }
 
-// await waits until a worker has carried out an order, or has ended. One that does
-// not in time is killed.
-func (w *workerProcess) await(done <-chan struct{}, most time.Duration) {
-	t := time.NewTimer(most)
+// await waits until a worker has carried out an order, or has ended; false: it has
+// done neither in time.
+func (w *workerProcess) await(done <-chan struct{}) bool {
+	t := time.NewTimer(orderTime)
 	defer t.Stop()
 	select {
 	case <-done:
 	case <-w.child.Done():
 	case <-t.C:
-		w.deaf(fmt.Errorf("an order has not been carried out after %v", most))
+		return false
+	}
+	return true
+}
+
+// insist is await for what others depend on: one that does not obey is killed.
+func (w *workerProcess) insist(done <-chan struct{}) {
+	if !w.await(done) {
+		w.deaf(fmt.Errorf("an order has not been carried out after %v", orderTime))
 		<-w.child.Done()
 	}
 }
@@ -204,7 +213,7 @@ func (w *workerProcess) begin() error {
 	case draining:
 		return errReplaced
 	}
-	w.await(w.order(message{Accept: true}), orderTime)
+	w.insist(w.order(message{Accept: true}))
 	if w.ended() {
 		return fmt.Errorf("it ended: %v", w.child.Ending())
 	}
@@ -440,8 +449,11 @@ func (w *workerProcess) guard() {
 	m := w.m
 	m.mu.Lock()
 	state, stopping := w.gen.state, m.stopping
-	if state == serving {
+	switch state {
+	case serving:
 		w.gen.replacing++
+	case draft:
+		w.missing = true
 	}
 	m.mu.Unlock()
 	switch {
@@ -454,18 +466,23 @@ func (w *workerProcess) guard() {
 	case state == draining:
 		m.drained(w)
 	default:
-		m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
 		w.replace()
-		m.mu.Lock()
-		w.gen.replacing--
-		m.mu.Unlock()
-		m.endIfGone(w.gen)
 	}
 }
 
-// replace starts the successor of a worker that has died, unless its generation
-// has one itself by then.
+// replace starts the successor of a worker that has died, and counts as replacing,
+// unless its generation has a successor itself by then.
 func (w *workerProcess) replace() {
+	m := w.m
+	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
+	w.succeed()
+	m.mu.Lock()
+	w.gen.replacing--
+	m.mu.Unlock()
+	m.endIfGone(w.gen)
+}
+
+func (w *workerProcess) succeed() {
 	m := w.m
 	pause := time.Duration(0)
 	if time.Since(w.began) < time.Second {

@@ -63,7 +63,15 @@ func (g *generation) try(before *generation) error {
 	if err := g.checkApps(); err != nil {
 		return err
 	}
-	return g.startWorkers()
+	if err := g.startWorkers(); err != nil {
+		return err
+	}
+	select {
+	case err := <-g.lost:
+		return err
+	default:
+		return nil
+	}
 }
 
 // discard undoes what try has done.
@@ -93,6 +101,12 @@ func (m *Master) commit(g, before *generation) {
 	before.state, g.state = draining, serving
 	m.current = g
 	old, fresh := before.living(), g.living()
+	for _, w := range g.workers {
+		if w != nil && w.missing {
+			g.replacing++
+			go w.replace()
+		}
+	}
 	m.mu.Unlock()
 	m.logTo.to(g)
 	g.warn()
@@ -101,7 +115,7 @@ func (m *Master) commit(g, before *generation) {
 	}
 	g.board.keep(g.sources())
 	each(fresh, func(w *workerProcess) {
-		w.await(w.order(message{Accept: true}), orderTime)
+		w.insist(w.order(message{Accept: true}))
 		if !w.ended() {
 			w.state(scoreboard.Running)
 		}
@@ -119,7 +133,9 @@ func (m *Master) commit(g, before *generation) {
 			d.Settle = settleTime
 		}
 		m.bequeath(w, fresh)
-		w.await(w.order(message{Drain: &d}), orderTime)
+		if !w.await(w.order(message{Drain: &d})) { // it may have downloads, so it is not killed
+			m.log.Error("worker does not say that it accepts no more", "pid", w.child.PID())
+		}
 	})
 	for s, files := range surplus {
 		s.drop(files)
@@ -145,7 +161,7 @@ func (m *Master) yield(g *generation) {
 	m.mu.Lock()
 	workers := g.living()
 	m.mu.Unlock()
-	each(workers, func(w *workerProcess) { w.await(w.order(message{Yield: true}), orderTime) })
+	each(workers, func(w *workerProcess) { w.insist(w.order(message{Yield: true})) })
 }
 
 // changeSockets opens the sockets that a generation has beside others, and changes
