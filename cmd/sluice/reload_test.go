@@ -669,6 +669,113 @@ func TestReloadBySignal(t *testing.T) {
 	s.get(200, "/app")
 }
 
+// A client has as many connections as it may have, over all generations, and
+// those that idle count in the new one.
+func TestReloadKeepsSeats(t *testing.T) {
+	s := startSite(t, withSite(t), "limits.per_client = 2\n"+scripted("max = 1"))
+	s.configure("limits.per_client = 2\n", scripted("max = 1"))
+	first, second := &keepClient{addr: s.addr}, &keepClient{addr: s.addr}
+	defer first.close()
+	defer second.close()
+	for range 3 {
+		for _, k := range []*keepClient{first, second} {
+			if a, err := k.get("/app"); err != nil || a.StatusCode != 200 || a.Close {
+				t.Fatal(a, err)
+			}
+		}
+		time.Sleep(1500 * time.Millisecond)
+		s.reload()
+		s.settled()
+		third := &keepClient{addr: s.addr}
+		if a, err := third.get("/app"); err != nil || a.StatusCode != 503 {
+			t.Errorf("a third connection: %v, %v", a, err)
+		}
+		third.close()
+	}
+	first.close()
+	if !waitFor(stopWait, func() bool {
+		third := &keepClient{addr: s.addr}
+		defer third.close()
+		a, err := third.get("/app")
+		return err == nil && a.StatusCode == 200
+	}) {
+		t.Error("a seat is not free again")
+	}
+}
+
+// Scripts go on behind a reload, whoever starts them; what a script does behind
+// its answer, too.
+func TestReloadWithScripts(t *testing.T) {
+	dir := testDir(t)
+	os.Chmod(dir, 0o777)
+	write(t, dir, "www/slow.cgi", "#!/bin/sh\nsleep 1\nprintf 'Content-Type: text/plain\\n\\ndone\\n'\n")
+	write(t, dir, "www/behind.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nok\\n'\nexec >&-\nsleep 1\necho yes >"+dir+"/behind\n")
+	other, who := "", ""
+	if os.Geteuid() == 0 {
+		who, other = "user = \"nobody\"\n", "user = \"games\"\n"
+	}
+	config := who + "[[app]]\nname = \"scripts\"\nkind = \"cgi\"\n" + other + `
+[[site]]
+root = "www"
+[[site.route]]
+match = "*.cgi"
+app = "scripts"
+`
+	s := startSite(t, dir, config)
+	answers := make(chan *httpAnswer, 4)
+	for range cap(answers) {
+		go func() {
+			a, err := httpRequest{target: "/slow.cgi"}.send("tcp", s.addr)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- a
+		}()
+	}
+	if !waitFor(stopWait, func() bool { return busy(s.status(), "scripts") == cap(answers) }) {
+		t.Fatal("the scripts do not run")
+	}
+	s.get(200, "/behind.cgi")
+	s.reload()
+	s.get(200, "/slow.cgi").has(t, "done")
+	for range cap(answers) {
+		if a := <-answers; a == nil || a.StatusCode != 200 || a.body != "done\n" {
+			t.Errorf("%+v", a)
+		}
+	}
+	s.settled()
+	if _, err := os.Stat(filepath.Join(dir, "behind")); err != nil {
+		t.Errorf("what a script did behind its answer: %v", err)
+	}
+}
+
+// Logs go where the new configuration wants them, and the scoreboard stays where
+// it is.
+func TestReloadLogs(t *testing.T) {
+	board := "[status]\nscoreboard = \"board\"\n"
+	s := startSite(t, withSite(t), board+scripted("max = 1"))
+	s.configure("", "log.error = \"error.log\"\nlog.access = \"access.log\"\nlog.level = \"debug\"\n"+board+scripted("max = 1"))
+	s.reload()
+	s.settled()
+	s.get(200, "/app")
+	for file, want := range map[string]string{"error.log": "reloaded generation=2", "access.log": `"GET /app HTTP/1.1" 200`} {
+		if err := waitText(filepath.Join(s.dir, file), want, logWait); err != nil {
+			t.Error(err)
+		}
+	}
+	s.sluice("stop", "-c", "sluice.toml")
+	if code, err := s.wait(stopWait); code != 0 || err != nil {
+		t.Errorf("status %d, %v", code, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.dir, ".board*")); len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+	out, _ := s.sluice("status", "-c", "sluice.toml")
+	if !strings.Contains(out, "generation 2") || !strings.Contains(out, "stopped") {
+		t.Errorf("the last state: %s", out)
+	}
+}
+
 func execOutput(name string, args ...string) (string, error) {
 	out, err := exec.Command(name, args...).Output()
 	return string(out), err
@@ -690,7 +797,9 @@ func TestReloadOfKeptConnections(t *testing.T) {
 		io.WriteString(c, "POST /app HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf ")
 		uploads = append(uploads, c)
 	}
-	if !waitFor(stopWait, func() bool { return s.status().Workers[0].Connections.Working >= 5 || s.status().Workers[0].Connections.Reading >= 5 }) {
+	if !waitFor(stopWait, func() bool {
+		return s.status().Workers[0].Connections.Working >= 5 || s.status().Workers[0].Connections.Reading >= 5
+	}) {
 		t.Fatalf("%+v", s.status().Workers)
 	}
 	s.reload()
