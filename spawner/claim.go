@@ -109,7 +109,7 @@ func (l *ledger) word() uint64 {
 
 // win puts a claim word into a free cell; -1: there was none.
 func (s *slot) win(word uint64) int {
-	n := len(s.cells)
+	n := s.max
 	i := int(s.hint.Load()) % n
 	for range n {
 		if s.cells[i].Load() == 0 && s.cells[i].CompareAndSwap(0, word) {
@@ -154,7 +154,7 @@ func (s *slot) claims() int {
 
 // hasFree reports whether a cell is free.
 func (s *slot) hasFree() bool {
-	n := len(s.cells)
+	n := s.max
 	i := int(s.hint.Load()) % n
 	for range n {
 		if s.cells[i].Load() == 0 {

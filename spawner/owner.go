@@ -166,6 +166,18 @@ func (l *ledger) ringAll() {
 	}
 }
 
+// Retune implements Shared.
+func (l *ledger) Retune(o LedgerOptions) {
+	if !l.owner() {
+		return
+	}
+	l.mu.Lock()
+	defer l.unlock()
+	l.opt.Queue, l.opt.QueueTimeout, l.opt.MaxRequests, l.opt.Spare = o.Queue, o.QueueTimeout, o.MaxRequests, o.Spare
+	l.opt.Slots = o.Slots[:min(len(o.Slots), len(l.slots))]
+	l.tell = true
+}
+
 // ClearPlace implements Clearer.
 func (l *ledger) ClearPlace(place int) {
 	if !l.owner() || place < 1 || place >= Places {
@@ -236,12 +248,18 @@ func past(w *atomic.Uint64) time.Duration {
 
 // Counts implements Ledger.
 func (l *ledger) Counts() Counts {
-	c := Counts{Waiting: min(l.waiting(), l.opt.Queue), Children: make([]ChildCounts, len(l.slots))}
+	n, most := len(l.slots), l.opt.Queue
+	if l.owner() {
+		l.mu.Lock()
+		n, most = len(l.opt.Slots), l.opt.Queue
+		l.mu.Unlock()
+	}
+	c := Counts{Waiting: min(l.waiting(), most), Children: make([]ChildCounts, n)}
 	for i := range l.head.places {
 		c.Served += l.head.places[i].served.Load()
 		c.Refused += l.head.places[i].refused.Load()
 	}
-	for i := range l.slots {
+	for i := range c.Children {
 		s := &l.slots[i]
 		w := s.state.Load()
 		if l.owner() {

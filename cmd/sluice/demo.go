@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sluice/internal/config"
 	"sluice/testdata/demo"
 )
 
@@ -42,7 +43,7 @@ func runDemo(listen string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := generated{
+	text := generated{
 		Listen:    []string{listen},
 		Key:       "demo",
 		Root:      filepath.Join(dir, "site"),
@@ -50,11 +51,8 @@ func runDemo(listen string) error {
 		SendRoots: []string{filepath.Join(dir, "files")},
 		PHP:       hasPHP(),
 		App:       []string{self, "demo-app", filepath.Join(dir, "files")},
-	}.parse("demo")
-	if err != nil {
-		return configError(err)
 	}
-	return serve(cfg, func(addrs []net.Addr) {
+	return serve(func() (*config.Config, error) { return text.parse("demo") }, func(cfg *config.Config, addrs []net.Addr) {
 		for _, a := range addrs {
 			printDemo(a)
 		}

@@ -29,7 +29,7 @@ var fileRows = schema[draft]{
 	key("watch", func(d *draft) *bool { return &d.Watch }, boolean, true, only(false)).taking(NewGeneration),
 	key("include", func(d *draft) *[]string { return &d.Include }, set(pattern, 0), nil, built).onlyWhen(never).taking(NewGeneration),
 	key("stop_timeout", func(d *draft) *time.Duration { return &d.StopTimeout }, duration(positive), 30*time.Second, built).taking(NewGeneration),
-	key("drain_timeout", func(d *draft) *time.Duration { return &d.DrainTimeout }, duration(0), 0, only[time.Duration](0)).taking(NewGeneration),
+	key("drain_timeout", func(d *draft) *time.Duration { return &d.DrainTimeout }, duration(0), 0, built).taking(NewGeneration),
 	key("spool_dir", func(d *draft) *string { return &d.SpoolDir }, file, "/var/tmp", built).taking(NewGeneration),
 	table("accept", func(d *draft) *Accept { return &d.Accept }, acceptRows, built).taking(NewGeneration),
 	table("linger", func(d *draft) *Linger { return &d.Linger }, lingerRows, built).taking(NewGeneration),

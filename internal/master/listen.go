@@ -23,6 +23,8 @@ type socket struct {
 	path string     // of a unix socket
 	more []*os.File // of the workers behind the first, where each has its own
 	shut sync.Once
+
+	backlog int
 }
 
 // listen binds a listener of the configuration.
@@ -52,7 +54,7 @@ func listen(c config.Listener) (*socket, error) {
 		return nil, fmt.Errorf("listen on %s: %w", name, err)
 	}
 	defer l.Close()
-	s := &socket{addr: l.Addr()}
+	s := &socket{addr: l.Addr(), backlog: c.Backlog}
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
 		s.path = c.Address
@@ -63,6 +65,9 @@ func listen(c config.Listener) (*socket, error) {
 	}
 	if s.file, err = l.(interface{ File() (*os.File, error) }).File(); err != nil {
 		return nil, err
+	}
+	if c.Network == "tcp" {
+		passOn(int(fdOf(s.file)))
 	}
 	// net listens with the system's limit; once more is how the length is changed.
 	return s, os.NewSyscallError("listen", unix.Listen(int(s.file.Fd()), c.Backlog))
