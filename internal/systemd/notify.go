@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,15 @@ func Stopping(status string) error {
 
 // Status says a line for people.
 func Status(status string) error { return tell(line("STATUS", status)) }
+
+// Private is an environment without what is between the manager and this process:
+// whoever has it could speak in its name.
+func Private(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return name == "NOTIFY_SOCKET" || name == "WATCHDOG_USEC" || name == "WATCHDOG_PID"
+	})
+}
 
 // line is an assignment; a newline would begin another one.
 func line(name, value string) string {

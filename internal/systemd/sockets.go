@@ -31,25 +31,45 @@ func Inherit() Sockets {
 	return s
 }
 
-// Open is another descriptor for each socket of a name, in the order in which
-// they were passed. The error says that there are none, or that one is not a
-// listening stream socket of TCP or a unix socket.
-func (s Sockets) Open(name string) ([]*os.File, error) {
+// Check returns how many sockets have a name. The error says that there are
+// none, or that one is not a listening stream socket of TCP or a unix socket.
+func (s Sockets) Check(name string) (n int, err error) {
 	if len(s[name]) == 0 {
-		return nil, fmt.Errorf("systemd has passed no socket of that name, %s", s.passed())
+		return 0, fmt.Errorf("systemd has passed no socket of that name, %s", s.passed())
 	}
-	var all []*os.File
 	for _, f := range s[name] {
-		d, err := duplicate(f)
-		if err != nil {
-			for _, f := range all {
-				f.Close()
-			}
-			return nil, err
+		if err := control(f, check); err != nil {
+			return 0, err
 		}
-		all = append(all, d)
 	}
-	return all, nil
+	return len(s[name]), nil
+}
+
+// Open is another descriptor for a socket of a name, by its place in the order
+// in which they were passed.
+func (s Sockets) Open(name string, i int) (*os.File, error) {
+	if i >= len(s[name]) {
+		return nil, fmt.Errorf("systemd has passed %d sockets of the name %q", len(s[name]), name)
+	}
+	d := -1
+	err := control(s[name][i], func(fd int) (err error) {
+		d, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("dup", err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(d), name), nil
+}
+
+// control leaves the socket blocking or not, as it is: that is systemd's, too.
+func control(f *os.File, do func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = do(int(fd)) })
+	return errors.Join(cerr, err)
 }
 
 // passed says what there is.
@@ -62,23 +82,6 @@ func (s Sockets) passed() string {
 		names = append(names, strconv.Quote(n))
 	}
 	return "but " + strings.Join(names, ", ")
-}
-
-func duplicate(f *os.File) (*os.File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var d int
-	cerr := raw.Control(func(fd uintptr) {
-		if err = check(int(fd)); err == nil {
-			d, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
-		}
-	})
-	if err = errors.Join(cerr, err); err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(d), f.Name()), nil
 }
 
 // check refuses what nobody can accept HTTP connections on.

@@ -40,12 +40,17 @@ func service() {
 		fmt.Println("passed again:", again)
 	}
 	for _, name := range os.Args[1:] {
-		files, err := s.Open(name)
+		n, err := s.Check(name)
 		if err != nil {
 			fmt.Printf("%s: %v\n", name, err)
 			continue
 		}
-		for _, f := range files {
+		for i := range n + 1 {
+			f, err := s.Open(name, i)
+			if err != nil {
+				fmt.Println(err)
+				continue
+			}
 			l, err := net.FileListener(f)
 			if err != nil {
 				fmt.Printf("%s: %v\n", name, err)
@@ -113,6 +118,7 @@ func TestSockets(t *testing.T) {
 	got := started(t, files, "web:web:udp:conn", "web", "udp", "conn", "other")
 	want := `web: tcp ` + tcp.Addr().String() + ` cloexec true
 web: unix s cloexec true
+systemd has passed 2 sockets of the name "web"
 udp: what systemd has passed is not a stream socket (ListenStream=)
 conn: what systemd has passed does not listen (Accept=no)
 other: systemd has passed no socket of that name, but "conn", "udp", "web"
@@ -126,7 +132,7 @@ func TestSocketsOfSomebodyElse(t *testing.T) {
 	t.Setenv("LISTEN_PID", "1")
 	t.Setenv("LISTEN_FDS", "1")
 	s := Inherit()
-	if _, err := s.Open("web"); err == nil || !strings.Contains(err.Error(), "no other (LISTEN_FDS)") {
+	if _, err := s.Check("web"); err == nil || !strings.Contains(err.Error(), "no other (LISTEN_FDS)") {
 		t.Errorf("%v, %v", s, err)
 	}
 }
@@ -188,6 +194,13 @@ func TestNotifyNobody(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "gone"))
 	if err := Ready("x"); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestPrivate(t *testing.T) {
+	env := []string{"PATH=/bin", "NOTIFY_SOCKET=/x", "WATCHDOG_USEC=1", "WATCHDOG_PID=2", "NOTIFY_SOCKETS=y"}
+	if got := strings.Join(Private(env), " "); got != "PATH=/bin NOTIFY_SOCKETS=y" || env[1] != "NOTIFY_SOCKET=/x" {
+		t.Errorf("got %s, of %v", got, env)
 	}
 }
 
