@@ -274,3 +274,32 @@ func (u *unit) quiet(d time.Duration) bool {
 	_, err := u.manager.Read(b[:])
 	return err != nil
 }
+
+// The unit files mean what they say, and leave a program that was taken over
+// little to do.
+func TestUnitFiles(t *testing.T) {
+	t.Parallel()
+	needs(t, "systemd-analyze")
+	sluice, err := exec.LookPath("sluice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := testDir(t)
+	var units []string
+	for _, name := range []string{"sluice.service", "sluice.socket"} {
+		text, err := os.ReadFile("../../contrib/systemd/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		units = append(units, write(t, dir, name, strings.ReplaceAll(string(text), "/usr/bin/sluice", sluice)))
+	}
+	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, units...)...).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	// The threshold is ten times the level.
+	out, err = exec.Command("systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=25", units[0]).CombinedOutput()
+	if err != nil {
+		t.Errorf("security: %v\n%s", err, out)
+	}
+}

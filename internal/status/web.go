@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -92,9 +93,12 @@ func (w Web) json(rw http.ResponseWriter, _ *http.Request) {
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"span": span, "bytes": size, "total": total, "states": byState, "more": func(n int) int { return n - 1 },
-}).Parse(pageText))
+// page is parsed when somebody looks: workers and shims are this program, too.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"span": span, "bytes": size, "total": total, "states": byState, "more": func(n int) int { return n - 1 },
+	}).Parse(pageText))
+})
 
 // page is rendered before anything of it is sent: half a page would look like a
 // server without apps.
@@ -104,7 +108,7 @@ func (w Web) page(rw http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	var b bytes.Buffer
-	err := page.Execute(&b, struct {
+	err := page().Execute(&b, struct {
 		*Status
 		Ready bool
 		At    time.Time
