@@ -39,12 +39,15 @@ func (c *Content) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.f.file().ReadAt(p[:min(int64(len(p)), left)], c.off)
+	n, err := c.f.readAt(p[:min(int64(len(p)), left)], c.off)
 	c.off += int64(n)
 	switch {
-	case err == nil || n > 0 && err == io.EOF: // the next Read meets the end
+	case err != nil:
+		err = &os.PathError{Op: "pread", Path: c.f.name, Err: err}
+	case n > 0:
 		return n, nil
-	case err == io.EOF:
+	default:
+		c.f.short.Store(true)
 		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.name, io.ErrUnexpectedEOF, c.off, c.size)
 	}
 	c.fail(err)
@@ -88,7 +91,7 @@ func (c *Content) SendTo(rc syscall.RawConn, n int64, progress func(int64)) (int
 	if done {
 		return 0, os.ErrClosed
 	}
-	moved, err := Copy(rc, c.f.file(), off, min(n, c.size-off), progress)
+	moved, err := c.f.copy(rc, off, min(n, c.size-off), progress)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.off += moved

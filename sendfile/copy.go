@@ -1,6 +1,7 @@
 package sendfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,7 +37,7 @@ func Copy(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)) (i
 	if err != nil {
 		return 0, err
 	}
-	t := &transfer{rc: rc, f: f, off: off, end: off + n, progress: progress}
+	t := &transfer{rc: rc, name: f.Name(), off: off, end: off + n, progress: progress}
 	// Control keeps the descriptor open for the whole transfer.
 	cerr := in.Control(func(fd uintptr) {
 		t.in = int(fd)
@@ -48,11 +49,27 @@ func Copy(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)) (i
 	return t.off - off, t.err
 }
 
+// copy is Copy of a File, which its owner keeps open.
+func (f *File) copy(rc syscall.RawConn, off, n int64, progress func(int64)) (int64, error) {
+	if n <= 0 {
+		return 0, nil
+	}
+	if f.refs.Load() <= 0 {
+		return 0, os.ErrClosed
+	}
+	t := &transfer{rc: rc, in: f.fd, name: f.name, off: off, end: off + n, progress: progress}
+	t.run()
+	if errors.Is(t.err, io.ErrUnexpectedEOF) {
+		f.short.Store(true)
+	}
+	return t.off - off, t.err
+}
+
 // transfer is the state of one Copy.
 type transfer struct {
 	rc       syscall.RawConn
-	f        *os.File
 	in       int
+	name     string
 	off, end int64
 	progress func(int64)
 	err      error // of the whole transfer
@@ -108,11 +125,15 @@ func (t *transfer) readWrite() {
 	write := t.write
 	page := make([]byte, min(t.end-t.off, copyBytes))
 	for t.off < t.end {
-		n, err := t.f.ReadAt(page[:min(int64(len(page)), t.end-t.off)], t.off)
-		if n == 0 {
-			if t.err = err; err == io.EOF {
-				t.err = t.short()
-			}
+		n, err := unix.Pread(t.in, page[:min(int64(len(page)), t.end-t.off)], t.off)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			t.err = &os.PathError{Op: "pread", Path: t.name, Err: err}
+			return
+		case n == 0:
+			t.err = t.short()
 			return
 		}
 		t.moved, t.errno, t.buf = 0, nil, page[:n]
@@ -154,5 +175,5 @@ func (t *transfer) advance() {
 }
 
 func (t *transfer) short() error {
-	return fmt.Errorf("%s: %w at byte %d of %d", t.f.Name(), io.ErrUnexpectedEOF, t.off, t.end)
+	return fmt.Errorf("%s: %w at byte %d of %d", t.name, io.ErrUnexpectedEOF, t.off, t.end)
 }

@@ -30,10 +30,14 @@ type Options struct {
 	// and, on a segment boundary, the path. None: the header is only stripped.
 	Reproxy []string
 
+	// Precompressed sends file.zst, file.br or file.gz in the place of file to those who prefer that: see OpenFor.
+	Precompressed bool
+
 	Decode   bool              // percent-decode the value
 	Symlinks Symlinks          // what happens at a symbolic link below a root
 	Type     TypePolicy        // whose Content-Type a file gets
 	Types    map[string]string // ".ext" to media type; beats the built-in table
+	Files    *Cache            // keeps files open; may be shared with others; nil: none are kept
 }
 
 // A Sender carries out what send-file headers ask for. It is immutable and safe for concurrent use.
@@ -42,16 +46,19 @@ type Sender struct {
 	roots       []string // cleaned, longest first
 	deleteRoots []string
 	reproxy     []string
+	neighbours  bool
 	decode      bool
 	symlinks    Symlinks
 	policy      TypePolicy
 	types       map[string]string
+	files       *Cache
 }
 
 // New checks the options and opens nothing. It fails for a header that is not of the family, a root that is not
 // absolute or contains a NUL, a mode out of range, and a key of Types that does not begin with a dot.
 func New(o Options) (*Sender, error) {
-	s := &Sender{reproxy: slices.Clone(o.Reproxy), decode: o.Decode, symlinks: o.Symlinks, policy: o.Type, types: maps.Clone(o.Types)}
+	s := &Sender{reproxy: slices.Clone(o.Reproxy), neighbours: o.Precompressed, decode: o.Decode, symlinks: o.Symlinks, policy: o.Type,
+		types: maps.Clone(o.Types), files: o.Files}
 	var err error
 	if s.roots, err = cleanRoots(o.Roots); err != nil {
 		return nil, err
@@ -126,7 +133,7 @@ type Order struct {
 	URI    string   // for Redirect: path and query, as the child wrote them
 	Slices []Slice  // for Slices: at least one
 	URLs   []string // for Reproxy: at least one; each may be fetched
-	Size   int64    // for Reproxy: what the body must have; -1: the child did not say
+	Size   int64    // for Reproxy and X-Reproxy-File: what the body must have; -1: the child did not say
 }
 
 // Slice is a part of a file for X-Sendfile2.
@@ -170,6 +177,9 @@ func (s *Sender) Take(h http.Header) (o Order, steer Steer, ok bool, err error) 
 		return Order{}, steer, false, &Error{Op: "take", Path: value, Status: http.StatusBadGateway, Rule: twoHeaders(found)}
 	}
 	o = Order{Header: found[0].name, Means: found[0].means, Size: size}
+	if o.Means != Reproxy && o.Header != reproxyFile {
+		o.Size = -1
+	}
 	if err := s.parse(&o, strings.Trim(value, " \t")); err != nil { // RFC 9110 section 5.5: blanks are not part of the value
 		return Order{}, steer, false, &Error{
 			Op: "take", Path: value, Status: http.StatusBadGateway, Rule: "bad value of " + o.Header, Err: err,
@@ -179,7 +189,10 @@ func (s *Sender) Take(h http.Header) (o Order, steer Steer, ok bool, err error) 
 }
 
 // expectedSize is the companion of X-Reproxy-URL and X-Reproxy-File.
-const expectedSize = "X-Reproxy-Expected-Size"
+const (
+	expectedSize = "X-Reproxy-Expected-Size"
+	reproxyFile  = "X-Reproxy-File"
+)
 
 // twoHeaders says which there are.
 func twoHeaders(found []*row) string {

@@ -70,15 +70,15 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// result is the error of the whole answer: the file's, else the writer's, else that of a body which is too short.
-func (w *writer) result(content error, f *File) error {
+// result is the error of the whole answer with the file of this name: the file's, else the writer's, else that of a body which is too short.
+func (w *writer) result(content error, name string) error {
 	switch {
 	case content != nil:
 		return fmt.Errorf("send: %w", content)
 	case w.err != nil:
-		return fmt.Errorf("send %s: %w", f.Name(), w.err)
+		return fmt.Errorf("send %s: %w", name, w.err)
 	case w.sent < w.want:
-		return fmt.Errorf("send %s: %w: %d of %d bytes", f.Name(), io.ErrShortWrite, w.sent, w.want)
+		return fmt.Errorf("send %s: %w: %d of %d bytes", name, io.ErrShortWrite, w.sent, w.want)
 	}
 	return nil
 }

@@ -36,7 +36,8 @@ import (
 //	env=NAME        adds NAME=value to the answer
 //
 // The body of the answer is "pid=N\n" and the request's method and body length.
-// As an authorizer and as a filter it is the one of fcgiroles_test.go.
+// As an authorizer and as a filter it is the one of fcgiroles_test.go; with a field Test-Say, and at /sent, the one of
+// dialects_test.go.
 func scriptedChild() {
 	if len(os.Args) > 1 {
 		before(os.Args[1])
@@ -100,6 +101,9 @@ func serveRecords(c net.Conn) bool {
 			stdin = append(stdin, content...)
 			if len(content) > 0 || role == roleFilter {
 				continue
+			}
+			if done, more := saidRecords(c, params, stdin); done {
+				return more && keep
 			}
 			if role == roleAuthorizer {
 				return authorizeRecords(c, decodeParams(params), len(stdin)) && keep

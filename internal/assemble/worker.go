@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"sluice/cgi"
@@ -19,6 +21,7 @@ import (
 	"sluice/internal/front/peer"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
+	"sluice/internal/securelink"
 	"sluice/sendfile"
 	"sluice/spawner"
 )
@@ -38,6 +41,7 @@ type Inputs struct {
 	Seats    *peer.Seats                      // nil: a client may have any number of connections
 	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
 	Set      *poll.Set                        // of the connections; nil: the children are reached by net's
+	Dry      bool                             // nothing will be served: secrets may be missing
 }
 
 // Worker is a configuration in the form that serves requests.
@@ -45,6 +49,7 @@ type Worker struct {
 	Front   http1.Options
 	Handler *front.Handler
 	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
+	Files   *sendfile.Cache          // files of every origin; nil: none are kept open
 	// ProxyFrom are, for each listener of the configuration, the peers that have to
 	// send a PROXY header.
 	ProxyFrom []*peer.Networks
@@ -53,25 +58,33 @@ type Worker struct {
 // NewWorker assembles a worker. Its errors are programming errors or what only
 // the running system can tell, since the configuration has been validated.
 func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
-	w := &Worker{Pools: map[string]*spawner.Pool{}}
-	apps := map[string]*front.App{}
+	w := &Worker{Pools: map[string]*spawner.Pool{}, Files: sendfile.NewCache(c.Send.Cache)}
+	apps, tells := map[string]*front.App{}, false
 	for _, a := range c.Apps {
 		app, err := w.app(c, a, in)
 		if err != nil {
 			return nil, fmt.Errorf("app %q: %w", a.Name, err)
 		}
 		apps[a.Name] = app
+		tells = tells || app.OnComplete != ""
 	}
 	var sites []*front.Site
 	place := 0
 	for _, s := range c.Sites {
-		sites = append(sites, site(s, apps, place))
+		f, err := w.site(s, apps, place, in.Dry)
+		if err != nil {
+			return nil, err
+		}
+		sites = append(sites, f)
 		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
 		Sites:    front.NewSites(sites),
 		Software: "sluice/" + in.Version,
 		Log:      in.Log,
+	}
+	if tells {
+		w.Handler.Completions = front.NewCompletions(w.Handler)
 	}
 	var err error
 	if w.Handler.Proxies, err = peer.ParseNetworks(c.Limits.TrustedProxies); err != nil {
@@ -135,7 +148,7 @@ var slashes = map[string]front.SlashPolicy{"refuse": front.RefuseSlashes, "decod
 
 func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, error) {
 	log := in.Log.With("app", a.Name)
-	sender, err := sender(a)
+	sender, err := w.sender(a)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +168,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
 	}
 	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
-		Records: in.Place.Records(a.Name)}
+		OnComplete: a.SendFile.OnComplete, Records: in.Place.Records(a.Name)}
 	stderr := errorLog(a, in.Log)
 	if a.Kind == config.KindCGI {
 		f.Scripts, f.Dir = true, a.Dir
@@ -168,7 +181,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	}
 	b := &exchange.FastCGI{Role: roles[a.Role], WriteTimeout: a.ReadTimeout, Stderr: stderr}
 	if len(a.Address) > 0 {
-		b.Pool, b.ByURL, x.Patience = upstreams(a, in, log), a.Balance == "hash", a.ConnectTimeout
+		b.Pool, b.ByURL, x.Patience = w.upstreams(a, in, log), a.Balance == "hash", a.ConnectTimeout
 	} else {
 		b.Pool = w.pool(c, a, in, func() { b.AskValues(a.Connections, log) })
 	}
@@ -176,8 +189,8 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	return f, nil
 }
 
-func sender(a *config.App) (*sendfile.Sender, error) {
-	if len(a.SendFile.Roots) == 0 {
+func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
+	if len(a.SendFile.Roots)+len(a.SendFile.DeleteRoots) == 0 {
 		return nil, nil
 	}
 	links, err := sendfile.ParseSymlinks(a.SendFile.Symlinks)
@@ -189,7 +202,8 @@ func sender(a *config.App) (*sendfile.Sender, error) {
 		return nil, err
 	}
 	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
-		Decode: a.SendFile.Decode, Symlinks: links, Type: types})
+		DeleteRoots: a.SendFile.DeleteRoots, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
+		Files: w.Files})
 }
 
 func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {
@@ -236,7 +250,7 @@ func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *
 
 // upstreams are somebody else's children: who else wants them is not known, so
 // no connection is kept (it would pin one).
-func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
+func (w *Worker) upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
 		Down: func(t spawner.Target, down bool) {
 			if down {
@@ -245,19 +259,27 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 				log.Info("address is back", "address", t.Address)
 			}
 		}}
-	o.Dial = in.dial()
+	o.Dial = w.dial(in)
 	for _, t := range a.Address {
 		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 	}
 	return spawner.NewPool(o)
 }
 
-// dial connects to unix sockets within the set.
-func (in *Inputs) dial() func(network, path string, timeout time.Duration) (net.Conn, error) {
+// dial connects to unix sockets within the set. A child is worth more than a file
+// that is kept open.
+func (w *Worker) dial(in Inputs) func(network, path string, timeout time.Duration) (net.Conn, error) {
 	if in.Set == nil {
 		return nil
 	}
-	return func(_, path string, _ time.Duration) (net.Conn, error) { return in.Set.Dial(path) }
+	return func(_, path string, _ time.Duration) (net.Conn, error) {
+		c, err := in.Set.Dial(path)
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			w.Files.Release()
+			c, err = in.Set.Dial(path)
+		}
+		return c, err
+	}
 }
 
 // pool is of sluice's own children. Connections to them are kept only if no
@@ -266,7 +288,7 @@ func (in *Inputs) dial() func(network, path string, timeout time.Duration) (net.
 func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
 		KeepAlive: a.Keepalive && c.Workers == 1, Report: in.Report}
-	o.Dial = in.dial()
+	o.Dial = w.dial(in)
 	if a.Connections > 1 {
 		o.Began = ask
 	}
@@ -283,7 +305,7 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 }
 
 // site assembles a site; place is the number of its first route.
-func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
+func (w *Worker) site(s *config.Site, apps map[string]*front.App, place int, dry bool) (*front.Site, error) {
 	f := &front.Site{
 		Hosts:          s.Hosts,
 		Root:           strings.TrimSuffix(s.Root, "/"),
@@ -292,8 +314,13 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 		HideDotfiles:   s.Dotfiles == "hide",
 		FollowSymlinks: s.FollowSymlinks,
 		Types:          s.Types,
+		Files:          w.Files,
 	}
 	for i, r := range s.Routes {
+		link, err := link(r, dry)
+		if err != nil {
+			return nil, err
+		}
 		f.Routes = append(f.Routes, &front.Route{
 			Place:      place + i,
 			Text:       r.Match.Text,
@@ -302,6 +329,7 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 			Ending:     r.Match.Ending,
 			App:        apps[r.App],
 			Authorizer: apps[r.Authorizer],
+			Link:       link,
 			Dir:        strings.TrimSuffix(r.Dir, "/"),
 			Script:     r.Script,
 			Alias:      r.Alias,
@@ -313,7 +341,18 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 			Stream:     r.StreamResponse,
 		})
 	}
-	return f
+	return f, nil
+}
+
+// link is how the signed links of a route are checked; nil: it has none.
+func link(r *config.Route, dry bool) (*securelink.Guard, error) {
+	if r.SecureLink == nil {
+		return nil, nil
+	}
+	if len(r.SecureLink.Secret) == 0 && !dry {
+		return nil, fmt.Errorf("route %q: the secret of its links has not been read", r.Match.Text)
+	}
+	return &securelink.Guard{Key: r.SecureLink.Secret, Client: r.SecureLink.BindClient}, nil
 }
 
 // OpenLog opens a log file for appending; it is created for its owner and group

@@ -72,7 +72,7 @@ func (b *bench) close() {
 
 // findSluice builds sluice unless one was named; without it the peers remain.
 func (b *bench) findSluice(ctx context.Context) error {
-	if !b.wants("sluice") {
+	if !b.wants("sluice") && !b.wants(sluiceMany) {
 		return nil
 	}
 	if b.sluice == "" {
@@ -134,7 +134,8 @@ func (b *bench) makeFiles(ctx context.Context) error {
 		os.WriteFile(filepath.Join(b.root, smallFile), small, 0o644),
 		os.WriteFile(filepath.Join(b.files, smallFile), small, 0o644),
 		os.WriteFile(filepath.Join(b.root, "hello.php"), []byte(page), 0o644),
-		b.makeBig(), b.makeCGI(ctx))
+		os.WriteFile(filepath.Join(b.files, mediumFile), make([]byte, mediumSize), 0o644),
+		b.makeMany(), b.makeBig(), b.makeCGI(ctx))
 }
 
 // makeBig writes the big file if a scenario sends it, to the disk, so that the

@@ -31,7 +31,7 @@ func TestMessages(t *testing.T) {
 		{"array behind blanks", "listen   =   []", `f:1:14: listen: want at least one element, got none`},
 		{"list in a list", `listen = [ [":80"] ]`, `f:1:10: listen: want host:port, "[::1]:8080", "unix:/path" or "systemd:NAME", got a list`},
 		{"type error before not supported", `workers = "2"`, `f:1:11: workers: want a whole number from 0 to 64, got "2"`},
-		{"value that another issue builds", `status.listen = "127.0.0.1:80"`, `f:1:8: status.listen: not supported yet`},
+		{"value that is not built", `send.io_threads = 2`, `f:1:6: send.io_threads: not supported yet`},
 		{"integer beyond 64 bits", "workers = 99999999999999999999", `f:1:11: decimal number is too large to fit in a 64-bit signed integer`},
 		{"end within a string", "user = \"x", `f:1:9: unterminated basic string`},
 		{"table defined twice", "[limits]\n[log]\n[limits]\n", `f:3:2: table limits already exists`},
@@ -206,7 +206,7 @@ func TestDefaults(t *testing.T) {
 	if a := c.Apps[0]; a.Scale != "dynamic" || a.Min != 1 || a.Spare != 1 || c.Workers != 1 {
 		t.Errorf("scale %q, min %d, spare %d, workers %d", a.Scale, a.Min, a.Spare, c.Workers)
 	}
-	if diff := cmp.Diff([]string{"X-Sendfile", "X-LIGHTTPD-send-file"}, c.Apps[0].SendFile.Headers); diff != "" {
+	if diff := cmp.Diff([]string{"X-Sendfile", "X-LIGHTTPD-send-file", "X-Sendfile2", "X-Reproxy-File", "X-Sendfile-Temporary"}, c.Apps[0].SendFile.Headers); diff != "" {
 		t.Error(diff)
 	}
 	if c.Apps[0].Max != 4 || c.Apps[1].Max != 32 {

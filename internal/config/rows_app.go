@@ -66,13 +66,13 @@ var rlimitRows = schema[Rlimit]{
 
 var sendFileRows = schema[SendFile]{
 	key("headers", func(s *SendFile) *[]string { return &s.Headers }, words(sendFileHeaders...), sendFileHeaders,
-		onlyOf("X-Sendfile", "X-LIGHTTPD-send-file")),
+		onlyOf("X-Sendfile", "X-LIGHTTPD-send-file", "X-Sendfile2", "X-Reproxy-File", "X-Sendfile-Temporary")),
 	key("roots", func(s *SendFile) *[]string { return &s.Roots }, set(file, 0), nil, built),
-	key("delete_roots", func(s *SendFile) *[]string { return &s.DeleteRoots }, set(file, 0), nil, onlyEmpty),
+	key("delete_roots", func(s *SendFile) *[]string { return &s.DeleteRoots }, set(file, 0), nil, built),
 	key("decode", func(s *SendFile) *bool { return &s.Decode }, boolean, true, built),
 	key("symlinks", func(s *SendFile) *string { return &s.Symlinks }, oneOf("beneath", "deny", "follow"), "beneath", built),
 	key("reproxy", func(s *SendFile) *[]string { return &s.Reproxy }, set(urlPrefix, 0), nil, onlyEmpty),
 	key("type", func(s *SendFile) *string { return &s.Type }, oneOf("keep", "file", "default"), "keep", built),
-	key("precompressed", func(s *SendFile) *bool { return &s.Precompressed }, boolean, false, only(false)),
-	key("on_complete", func(s *SendFile) *string { return &s.OnComplete }, urlPath, "", notYet),
+	key("precompressed", func(s *SendFile) *bool { return &s.Precompressed }, boolean, false, built),
+	key("on_complete", func(s *SendFile) *string { return &s.OnComplete }, urlPath, "", built),
 }

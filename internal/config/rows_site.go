@@ -25,7 +25,7 @@ var routeRows = schema[Route]{
 	key("encoded_slashes", func(r *Route) *string { return &r.EncodedSlashes }, oneOf("refuse", "decode", "keep"), "refuse", built),
 	key("stream_body", func(r *Route) *bool { return &r.StreamBody }, boolean, false, only(false)),
 	key("stream_response", func(r *Route) *bool { return &r.StreamResponse }, boolean, false, built),
-	key("secure_link", func(r *Route) **SecureLink { return &r.SecureLink }, record(secureLinkRows), nil, notYet),
+	key("secure_link", func(r *Route) **SecureLink { return &r.SecureLink }, record(secureLinkRows), nil, built),
 }
 
 var secureLinkRows = schema[SecureLink]{

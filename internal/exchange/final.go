@@ -1,8 +1,6 @@
 package exchange
 
 import (
-	"errors"
-	"io"
 	"net/http"
 
 	"sluice/cgi"
@@ -27,43 +25,7 @@ func (x *run) final(h *cgi.Header, rest []byte) error {
 		return x.relay(h, rest)
 	}
 	x.release()
-	f, err := x.Sender.Open(order)
-	if err != nil {
-		return x.fileError(err)
-	}
-	defer f.Close()
-	x.giveBack() // a download may take hours
-	copyHeader(x.w.Header(), h)
-	return x.sent(x.Sender.Reply(h.Code()).Serve(x.w, x.req.HTTP, f))
-}
-
-func (x *run) sent(err error) error {
-	if err == nil {
-		return nil
-	}
-	kind := SendFailed
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		kind = FileBroken
-	}
-	return &Error{Kind: kind, PID: x.pid, Started: true, Err: err}
-}
-
-func (x *run) fileError(err error) error {
-	kind := BadSendFile
-	var e *sendfile.Error
-	if errors.As(err, &e) {
-		switch e.Status {
-		case http.StatusNotFound:
-			kind = FileMissing
-		case http.StatusForbidden:
-			kind = FileRefused
-		case http.StatusInternalServerError:
-			kind = FileBroken
-		case http.StatusServiceUnavailable:
-			kind = FileBusy
-		}
-	}
-	return &Error{Kind: kind, PID: x.pid, Address: x.address, Err: err}
+	return x.named(order, h)
 }
 
 // copyHeader puts the child's fields into the answer. An answer without a

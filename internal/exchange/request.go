@@ -31,6 +31,11 @@ type Request struct {
 	Data *sendfile.File
 	// Now is the time, where the caller has just looked; else it is asked for.
 	Now time.Time
+	// Confirm wants the client to have a file that a child named before Serve ends,
+	// where its connection can tell.
+	Confirm bool
+	// Sent is for the caller to read behind Serve, also when that fails.
+	Sent Sent
 
 	mapped [][2]string // what Params made
 	asks   bool        // of an authorizer: see Authorize

@@ -33,6 +33,9 @@ type Handler struct {
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
 	Tracking *Tracking  // nil: none
+	// Completions tell applications what became of the files that they named; nil:
+	// no app has an OnComplete.
+	Completions *Completions
 	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	Proxies *peer.Networks
 
@@ -104,6 +107,9 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 	u, inside := r.URL, false
 	for range maxRedirects + 1 {
 		t := site.find(u, query{inside: inside, open: true})
+		if done, err := h.unsigned(w, r, u, t, inside); done {
+			return err
+		}
 		ans, err := h.authorize(w, r, u, t, inside)
 		if err == nil && ans.Allowed {
 			if t.App == nil {
@@ -186,7 +192,7 @@ func (t *Target) open() (*sendfile.File, error) {
 	if !t.Site.FollowSymlinks {
 		links = sendfile.Deny
 	}
-	return sendfile.OpenBeneath(t.Root, t.File, links)
+	return t.Site.Files.OpenBeneath(t.Root, t.File, links)
 }
 
 // notOpened answers for a file that could not be opened.
@@ -230,7 +236,15 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		}
 		req.Data = f
 	}
-	return t.App.Serve(w, req)
+	var what *completion
+	if t.App.OnComplete != "" && !w.own {
+		req.Confirm = true
+		h.Completions.expect()
+		defer func() { h.Completions.add(what) }()
+	}
+	ans, err := t.App.Serve(w, req)
+	what = h.named(w, r, &t, err)
+	return ans, err
 }
 
 // Meta is what the child of a target is told about the request.

@@ -45,10 +45,11 @@ type generation struct {
 	lost    chan error             // of one: a worker of a draft has died
 
 	// Under the master's mu.
-	state   generationState
-	ending  bool             // its last worker has gone
-	places  []int            // of workers, by index - 1
-	workers []*workerProcess // by index - 1; nil: has not been forked, or has gone
+	state     generationState
+	replacing int              // workers that have died
+	ending    bool             // its last worker has gone
+	places    []int            // of workers, by index - 1
+	workers   []*workerProcess // by index - 1; nil: has not been forked, or has gone
 }
 
 func (m *Master) newGeneration(c *config.Config, number int) *generation {
@@ -79,6 +80,16 @@ func (g *generation) lookUp() (err error) {
 		}
 	}
 	return nil
+}
+
+// warn says what is no error and may not be meant.
+func (g *generation) warn() {
+	for _, key := range g.cfg.Unused() {
+		g.m.log.Warn("a key of the configuration has no effect", "key", key)
+	}
+	for _, key := range g.cfg.Exposed() {
+		g.m.log.Warn("a file with a secret can be read by others", "key", key)
+	}
 }
 
 // take makes everything else that the generation has, and takes over from the one

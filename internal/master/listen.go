@@ -48,6 +48,7 @@ func listen(c config.Listener) (*socket, error) {
 		mask = syscall.Umask(0o177)
 	}
 	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false) // Go's default, of which the kernel refuses to steer the connections
 	l, err := lc.Listen(context.Background(), c.Network, c.Address)
 	if mask >= 0 {
 		syscall.Umask(mask)

@@ -129,9 +129,7 @@ func (m *Master) open() (*generation, error) {
 		return nil, err
 	}
 	m.logTo.to(g)
-	for _, key := range g.cfg.Unused() {
-		m.log.Warn("a key of the configuration has no effect", "key", key)
-	}
+	g.warn()
 	if g.ids.Workers == nil && os.Geteuid() == 0 {
 		m.log.Warn("workers run as root: set user in the configuration")
 	}

@@ -158,7 +158,10 @@ func (g *generation) startWorkers() error {
 	return first
 }
 
-var errStopping = errors.New("the server is being stopped")
+var (
+	errStopping = errors.New("the server is being stopped")
+	errReplaced = errors.New("another generation has taken the place of its own")
+)
 
 // startWorker starts a worker and waits until it is ready; if its generation serves
 // also until it accepts.
@@ -200,7 +203,7 @@ func (w *workerProcess) begin() error {
 	case draft:
 		return nil // it is told later
 	case draining:
-		return errors.New("another generation has taken the place of its own")
+		return errReplaced
 	}
 	w.await(w.order(message{Accept: true}), orderTime)
 	if w.ended() {
@@ -217,8 +220,11 @@ func (w *workerProcess) introduce() error {
 	m, g := w.m, w.gen
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stopping {
+	switch {
+	case m.stopping:
 		return errStopping // nobody would tell the worker
+	case g.state == draining:
+		return errReplaced
 	}
 	s := &setup{
 		Version: m.opt.Version,
@@ -458,6 +464,9 @@ func (w *workerProcess) guard() {
 	m := w.m
 	m.mu.Lock()
 	state, stopping := w.gen.state, m.stopping
+	if state == serving {
+		w.gen.replacing++
+	}
 	m.mu.Unlock()
 	switch {
 	case stopping:
@@ -471,6 +480,10 @@ func (w *workerProcess) guard() {
 	default:
 		m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
 		w.replace()
+		m.mu.Lock()
+		w.gen.replacing--
+		m.mu.Unlock()
+		m.endIfGone(w.gen)
 	}
 }
 
@@ -492,7 +505,6 @@ func (w *workerProcess) replace() {
 		case err == nil:
 			return
 		case over:
-			m.drained(w)
 			return
 		}
 		m.log.Error("worker could not be replaced", "err", err)
@@ -512,20 +524,23 @@ func (w *workerProcess) forget() {
 	}
 }
 
-// drained is the end of a worker whose generation does not serve any more, and of
-// the generation with the last.
+// drained is the end of a worker whose generation does not serve any more.
 func (m *Master) drained(w *workerProcess) {
 	w.forget()
-	g := w.gen
-	m.mu.Lock()
-	last := !m.stopping && g.state == draining && !g.ending && len(g.living()) == 0
-	g.ending = g.ending || last
-	m.mu.Unlock()
 	level := m.log.Info
 	if !w.child.Ending().OK() {
 		level = m.log.Error
 	}
-	level("worker of an earlier generation has ended", "pid", w.child.PID(), "generation", g.number, "ending", w.child.Ending())
+	level("worker of an earlier generation has ended", "pid", w.child.PID(), "generation", w.gen.number, "ending", w.child.Ending())
+	m.endIfGone(w.gen)
+}
+
+// endIfGone ends a generation that does not serve any more with its last worker.
+func (m *Master) endIfGone(g *generation) {
+	m.mu.Lock()
+	last := !m.stopping && g.state == draining && !g.ending && g.replacing == 0 && len(g.living()) == 0
+	g.ending = g.ending || last
+	m.mu.Unlock()
 	if last {
 		m.end(g)
 	}

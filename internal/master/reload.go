@@ -100,6 +100,7 @@ func (m *Master) commit(g, before *generation) {
 	old, fresh := before.living(), g.living()
 	m.mu.Unlock()
 	m.logTo.to(g)
+	g.warn()
 	if err := g.board.show(); err != nil {
 		m.log.Error("scoreboard is not at its place", "err", err)
 	}
@@ -132,7 +133,7 @@ func (m *Master) commit(g, before *generation) {
 	for s, files := range surplus {
 		s.drop(files)
 	}
-	m.retireGone(before)
+	m.endIfGone(before) // with nobody left that would notice
 }
 
 // each calls f for all workers at once, and waits.
@@ -195,19 +196,6 @@ func (g *generation) going(index int, removed []*socket, surplus map[*socket][]*
 		}
 	}
 	return all
-}
-
-// retireGone ends a generation that has no worker left by the time that it drains:
-// nobody else notices.
-func (m *Master) retireGone(g *generation) {
-	m.mu.Lock()
-	last := !m.stopping && !g.ending && len(g.living()) == 0
-	g.ending = g.ending || last
-	m.mu.Unlock()
-	if last {
-		m.end(g)
-	}
-	m.settleKeeping()
 }
 
 // reloadLogged is a reload that nobody waits for.

@@ -114,3 +114,56 @@ func TestPassOn(t *testing.T) {
 		}
 	}
 }
+
+// A socket that is one too many gets no more connections, and what waits there is
+// not lost before it is closed.
+func TestSurplus(t *testing.T) {
+	s, err := listen(config.Listener{Network: "tcp", Address: "127.0.0.1:0", Backlog: 1000})
+	must(t, err)
+	defer s.close()
+	g := multiplied(t, s, 4)
+	queued := func(fd int) (n int) {
+		must(t, unix.SetNonblock(fd, true))
+		for {
+			c, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+			if err != nil {
+				return n
+			}
+			n++
+			unix.Close(c)
+		}
+	}
+	connect := func(n int) {
+		for range n {
+			c, err := net.Dial("tcp", s.addr.String())
+			must(t, err)
+			t.Cleanup(func() { c.Close() })
+		}
+	}
+	for _, left := range []int{2, 1} {
+		connect(100)
+		going := s.surplus(left)
+		waits := 0
+		for _, f := range going {
+			waits += queued(int(fdOf(f)))
+		}
+		if waits == 0 {
+			t.Error("nothing had come to the surplus")
+		}
+		connect(100)
+		for i, f := range going {
+			if n := queued(int(fdOf(f))); n != 0 {
+				t.Errorf("%d connections come to surplus socket %d", n, i)
+			}
+		}
+		s.drop(going)
+		if len(s.more) != left-1 || s.surplus(left) != nil {
+			t.Errorf("%d more sockets are left", len(s.more))
+		}
+		connect(100)
+	}
+	all := queued(int(fdOf(g.of(s, 1))))
+	if all < 200 {
+		t.Errorf("%d connections in the end", all)
+	}
+}

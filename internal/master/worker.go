@@ -297,9 +297,11 @@ func (w *worker) drain(d drain, order uint64) {
 		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
 		defer cancel()
 	}
+	begin := time.Now()
 	if err := w.front.Finish(ctx); err != nil {
 		w.log.Warn("requests were cut off by drain_timeout", "err", err)
 	}
+	w.tell(ctx, d.Timeout, begin)
 	for w.busy() && ctx.Err() == nil {
 		time.Sleep(restLook)
 	}
@@ -357,6 +359,7 @@ func (w *worker) stop(timeout time.Duration) {
 		if err := w.front.Shutdown(ctx); err != nil {
 			w.log.Warn("requests were cut off by the stop", "err", err)
 		}
+		w.tell(ctx, timeout, begin)
 	}
 	w.endScripts(w.scriptGrace(timeout, time.Since(begin)))
 	os.Exit(0)
@@ -370,6 +373,17 @@ func (w *worker) endScripts(grace time.Duration) {
 		all.Go(func() { w.remote.Stop(grace) })
 	}
 	all.Wait()
+}
+
+// tell waits until the applications know what became of their files. Requests that
+// took all of the timeout leave a twenty-fourth of it.
+func (w *worker) tell(ctx context.Context, timeout time.Duration, begin time.Time) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.Background(), begin.Add(timeout+timeout/24))
+		defer cancel()
+	}
+	w.asm.Handler.Completions.Stop(ctx)
 }
 
 // scriptGrace is how long the scripts that still run have from the stop signal

@@ -17,7 +17,7 @@ type Owner struct {
 	pid     int
 	started time.Time
 	gen     int
-	gone    bool // the memory is not touched any more
+	gone    bool     // the memory is not touched any more
 	workers []Worker // by place - 1
 	apps    []App    // without requests
 }
