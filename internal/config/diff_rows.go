@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -167,6 +168,26 @@ func (c *Config) forDiff(d *differ, positions bool) *draft {
 		all.long = append(all.long, one)
 	}
 	return all
+}
+
+// ListenerError is Errors with an error about the listener of an index, at the
+// place where its address was written.
+func (c *Config) ListenerError(i int, err error) error {
+	var found problems
+	var d differ
+	l := c.forDiff(&d, true).long[i]
+	var said Change
+	if said = d.at(said, l); said.At == "" {
+		said = d.at(said, &l.where)
+	}
+	key := "listen"
+	if m, ok := d.marks[&l.where]; ok {
+		key, said.pos = m.path, m.value.at
+	} else if said.At == "" && c.origin != nil {
+		said.pos.src = c.origin.src
+	}
+	found.add(said.pos, "%s: %v: %v", key, strconv.Quote(l.where.String()), err)
+	return found.err()
 }
 
 func (c *Changes) diffListeners(old, new *Config) {

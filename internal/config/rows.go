@@ -20,7 +20,7 @@ type longListener struct {
 // key, field, type and limits, default, what of it is built.
 
 var fileRows = schema[draft]{
-	key("listen", func(d *draft) *[]endpoint { return &d.listen }, set(listening, 1), nil, onlyEndpoints).taking(Relisten),
+	key("listen", func(d *draft) *[]endpoint { return &d.listen }, set(listening, 1), nil, built).taking(Relisten),
 	key("workers", func(d *draft) *int { return &d.Workers }, whole(0, 64), 1, built).taking(NewGeneration),
 	key("runtime", func(d *draft) *string { return &d.Runtime }, file, "", built).taking(RestartServer),
 	key("control", func(d *draft) *string { return &d.Control }, file, "", built).taking(RestartServer),
@@ -46,31 +46,16 @@ var fileRows = schema[draft]{
 func never(*draft) bool { return false }
 
 var listenerRows = schema[longListener]{
-	key("address", func(l *longListener) *endpoint { return &l.where }, listening, endpoint{}, onlyEndpoint),
-	key("backlog", func(l *longListener) *int { return &l.Backlog }, whole(1, 65535), 4096, built),
+	key("address", func(l *longListener) *endpoint { return &l.where }, listening, endpoint{}, built),
+	key("backlog", func(l *longListener) *int { return &l.Backlog }, whole(1, 65535), 4096, built).onlyWhen(bindsItself),
 	key("mode", func(l *longListener) *uint32 { return &l.Mode }, octal, 0o660, built).onlyWhen(isUnix),
 	key("user", func(l *longListener) *string { return &l.User }, account, "", built).onlyWhen(isUnix),
 	key("group", func(l *longListener) *string { return &l.Group }, account, "", built).onlyWhen(isUnix),
 	key("proxy_from", func(l *longListener) *[]string { return &l.ProxyFrom }, set(network, 0), nil, built).taking(NewGeneration),
 }
 
-func isUnix(l *longListener) bool { return l.where.network == "unix" }
-
-// onlyEndpoint supports what sluice binds itself.
-func onlyEndpoint(def endpoint) (endpoint, func(endpoint) bool) {
-	return def, func(e endpoint) bool { return e.network != "systemd" }
-}
-
-func onlyEndpoints(def []endpoint) ([]endpoint, func([]endpoint) bool) {
-	return def, func(list []endpoint) bool {
-		for _, e := range list {
-			if e.network == "systemd" {
-				return false
-			}
-		}
-		return true
-	}
-}
+func isUnix(l *longListener) bool      { return l.where.network == "unix" }
+func bindsItself(l *longListener) bool { return l.where.network != "systemd" }
 
 var acceptRows = schema[Accept]{
 	key("mode", func(a *Accept) *string { return &a.Mode }, oneOf("none", "flock", "fcntl", "sysvsem", "posixsem",
@@ -116,7 +101,7 @@ var logRows = schema[Log]{
 }
 
 var statusRows = schema[Status]{
-	key("listen", func(s *Status) *string { return &s.Listen }, statusAddress, "", notYet).taking(Relisten),
+	key("listen", func(s *Status) *string { return &s.Listen }, statusAddress, "", built).taking(Relisten),
 	key("extended", func(s *Status) *bool { return &s.Extended }, boolean, true, built),
 	key("scoreboard", func(s *Status) *string { return &s.Scoreboard }, fileOr([]string{"memory"}), "memory", built).taking(RestartServer),
 }

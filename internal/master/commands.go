@@ -70,6 +70,15 @@ func (m *Master) stopCommand(c Command, conn *net.UnixConn) {
 
 // status is the answer to the command.
 func (m *Master) status(context.Context, Command) Result {
+	st, err := m.look()
+	if err != nil {
+		m.log.Error("the status is not complete", "err", err)
+	}
+	return Result{OK: true, Status: st}
+}
+
+// look puts together what all generations do.
+func (m *Master) look() (*status.Status, error) {
 	m.mu.Lock()
 	all := slices.Clone(m.gens)
 	m.mu.Unlock()
@@ -84,11 +93,7 @@ func (m *Master) status(context.Context, Command) Result {
 		}
 		sources = append(sources, s)
 	}
-	st, err := status.Merge(sources)
-	if err != nil {
-		m.log.Error("the status is not complete", "err", err)
-	}
-	return Result{OK: true, Status: st}
+	return status.Merge(sources)
 }
 
 // sharesApp is which of the other generations has the very same app, or -1.

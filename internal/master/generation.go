@@ -27,7 +27,8 @@ const (
 type generation struct {
 	m       *Master
 	number  int
-	cfg     *config.Config
+	loaded  *config.Config // as it was written
+	cfg     *config.Config // with a listener for each socket that systemd has passed
 	ids     *assemble.Identities
 	scripts []*assemble.Place // that the master starts, by route
 	errlog  *os.File          // nil: standard error
@@ -40,6 +41,7 @@ type generation struct {
 	apps    map[string]*app        // by name; a later generation has the same where it is unchanged
 	fresh   []*app                 // of apps, those that no earlier one has
 	seats   *seats                 // likewise; nil: a client may have any number of connections
+	page    *statusPage            // likewise; nil: there is none
 	lost    chan error             // of one: a worker of a draft has died
 
 	// Under the master's mu.
@@ -51,12 +53,16 @@ type generation struct {
 }
 
 func (m *Master) newGeneration(c *config.Config, number int) *generation {
-	return &generation{m: m, number: number, cfg: c, apps: map[string]*app{}, beside: map[*socket][]*os.File{}, lost: make(chan error, 1),
+	return &generation{m: m, number: number, loaded: c, cfg: c, apps: map[string]*app{}, beside: map[*socket][]*os.File{}, lost: make(chan error, 1),
 		workers: make([]*workerProcess, c.Workers)}
 }
 
-// lookUp finds who everything runs as, and opens the logs.
+// lookUp finds which sockets were passed and who everything runs as, and opens the
+// logs.
 func (g *generation) lookUp() (err error) {
+	if g.cfg, err = g.m.activated(g.loaded); err != nil {
+		return &ExitError{ExitBind, err}
+	}
 	if g.ids, err = assemble.LookUpIdentities(g.cfg); err != nil {
 		return &ExitError{ExitConfig, err}
 	}
@@ -97,6 +103,9 @@ func (g *generation) take(before *generation) (err error) {
 		return &ExitError{ExitConfig, err}
 	}
 	if err := g.openSockets(before); err != nil {
+		return &ExitError{ExitBind, err}
+	}
+	if err := g.openPage(before); err != nil {
 		return &ExitError{ExitBind, err}
 	}
 	if err := g.openSeats(before); err != nil {

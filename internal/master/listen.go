@@ -25,7 +25,13 @@ type socket struct {
 	shut sync.Once
 
 	backlog int
+	passed  bool // by systemd, which has it too
 }
+
+// shared reports whether all workers accept on the one socket, whatever the accept
+// mode: a unix socket cannot be bound twice, and beside one that systemd has bound
+// only its user could.
+func (s *socket) shared() bool { return s.path != "" || s.passed }
 
 // listen binds a listener of the configuration.
 func listen(c config.Listener) (*socket, error) {

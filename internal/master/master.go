@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"sluice/internal/config"
+	"sluice/internal/systemd"
 	"sluice/spawner"
 )
 
@@ -54,8 +56,11 @@ type Master struct {
 	cgroups   cgroups
 	bells     *spawner.Bells
 	bellsFile *memory
-	deaf      func()         // ends the listening to the bells
+	deaf      func() // ends the listening to the bells
+	passed    systemd.Sockets
 	opened    chan struct{}  // closed when all above is there
+	ready     atomic.Bool    // said so
+	pulse     chan struct{}  // taken by Run, as long as it is well
 	ends      sync.WaitGroup // what ends behind a reload
 
 	reloading sync.Mutex    // held by who makes another generation
@@ -75,7 +80,7 @@ type Master struct {
 }
 
 func newMaster(o Options) *Master {
-	m := &Master{opt: o, stops: make(chan stopKind, 8), opened: make(chan struct{}), hups: make(chan struct{}, 1)}
+	m := &Master{opt: o, stops: make(chan stopKind, 8), opened: make(chan struct{}), hups: make(chan struct{}, 1), pulse: make(chan struct{})}
 	m.logTo, m.log = newLogSwitch()
 	return m
 }
@@ -83,6 +88,7 @@ func newMaster(o Options) *Master {
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
 	m := newMaster(o)
+	m.passed = systemd.Inherit()
 	defer m.close()
 	g, err := m.open()
 	if err != nil {
@@ -94,6 +100,7 @@ func Run(o Options) error {
 	quit := make(chan struct{})
 	defer close(quit)
 	go m.signals(signals, quit)
+	go m.watchdog(quit)
 	started := make(chan error, 1)
 	go func() { started <- m.start(g) }()
 	for {
@@ -105,6 +112,7 @@ func Run(o Options) error {
 			}
 			started = nil
 			go m.hangups(quit)
+		case <-m.pulse:
 		case k := <-m.stops:
 			m.stop(k)
 			return nil
@@ -151,6 +159,7 @@ func (m *Master) open() (*generation, error) {
 	}
 	close(m.opened)
 	g.board.keep(g.sources())
+	g.page.serve(m)
 	return g, nil
 }
 
@@ -176,7 +185,9 @@ func (m *Master) start(g *generation) error {
 	for _, at := range g.addresses() {
 		m.log.Info("listening", "address", at)
 	}
+	m.ready.Store(true)
 	m.opt.Ready(g.addresses())
+	m.tellReady()
 	return nil
 }
 
@@ -237,6 +248,7 @@ func (m *Master) close() {
 		gens = append(gens, g) // it came no further
 	}
 	for _, g := range gens {
+		g.page.close()
 		for _, s := range g.sockets {
 			s.close()
 		}

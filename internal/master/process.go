@@ -12,6 +12,7 @@ import (
 
 	"sluice/internal/assemble"
 	"sluice/internal/scoreboard"
+	"sluice/internal/systemd"
 	"sluice/spawner"
 )
 
@@ -332,7 +333,7 @@ func (g *generation) fork(index int) (*workerProcess, error) {
 		files = append(files, f.file)
 	}
 	attr := &syscall.ProcAttr{
-		Env: append(os.Environ(), workerVariable+"=1"),
+		Env: append(systemd.Private(os.Environ()), workerVariable+"=1"),
 		Sys: &syscall.SysProcAttr{Setpgid: true},
 	}
 	for _, f := range files {

@@ -30,12 +30,14 @@ func (m *Master) Reload() (*Reloaded, error) {
 	if m.opt.Load == nil {
 		return nil, errNoFile
 	}
+	m.tellReloading()
+	defer m.tellReady()
 	c, err := m.opt.Load()
 	if err != nil {
 		return nil, err
 	}
 	before := m.now()
-	changes := config.Diff(before.cfg, c)
+	changes := config.Diff(before.loaded, c)
 	if err := changes.Refused(); err != nil {
 		return nil, err
 	}
@@ -88,6 +90,9 @@ func (m *Master) discard(g, before *generation) {
 			s.close()
 		}
 	}
+	if g.page != before.page {
+		g.page.close()
+	}
 	m.end(g)
 }
 
@@ -114,6 +119,10 @@ func (m *Master) commit(g, before *generation) {
 		m.log.Error("scoreboard is not at its place", "err", err)
 	}
 	g.board.keep(g.sources())
+	if g.page != before.page {
+		g.page.serve(m)
+		before.page.close()
+	}
 	each(fresh, func(w *workerProcess) {
 		w.insist(w.order(message{Accept: true}))
 		if !w.ended() {

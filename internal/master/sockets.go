@@ -15,11 +15,12 @@ import (
 
 // openSockets takes over the sockets whose address stays, and binds the others.
 func (g *generation) openSockets(before *generation) error {
-	for _, l := range g.cfg.Listeners {
-		s := before.socket(l)
+	for i, l := range g.cfg.Listeners {
+		twin := twins(g.cfg.Listeners[:i], l)
+		s := before.socket(l, twin)
 		if s == nil {
 			var err error
-			s, err = listen(l)
+			s, err = g.m.openSocket(l, twin)
 			if s != nil && s.file != nil {
 				g.sockets = append(g.sockets, s)
 			}
@@ -40,13 +41,13 @@ func (g *generation) openSockets(before *generation) error {
 	return nil
 }
 
-// socket is that of an address; nil: there is none.
-func (g *generation) socket(l config.Listener) *socket {
+// socket is that of an address, behind so many of the same; nil: there is none.
+func (g *generation) socket(l config.Listener, twin int) *socket {
 	if g == nil {
 		return nil
 	}
 	for i, old := range g.cfg.Listeners {
-		if old.Network == l.Network && old.Address == l.Address {
+		if sameAddress(old, l) && twins(g.cfg.Listeners[:i], l) == twin {
 			return g.sockets[i]
 		}
 	}
@@ -57,7 +58,7 @@ func (g *generation) socket(l config.Listener) *socket {
 // the worker's own, and stays open when the worker dies, so what waits in its
 // backlog is served by the successor.
 func (g *generation) of(s *socket, index int) *os.File {
-	if g.mode == lockmodes.Reuseport && s.path == "" && index > 1 {
+	if g.mode == lockmodes.Reuseport && !s.shared() && index > 1 {
 		return slices.Concat(s.more, g.beside[s])[index-2]
 	}
 	return s.file
@@ -89,8 +90,8 @@ func passOn(fd int) {
 // now, and fails later. They do not listen: as soon as one does, the kernel gives
 // it connections.
 func (s *socket) besides(n int) (all []*os.File, err error) {
-	if s.path != "" || n <= 0 {
-		return nil, nil // a unix socket is shared
+	if s.shared() || n <= 0 {
+		return nil, nil
 	}
 	if err := unix.SetsockoptInt(int(fdOf(s.file)), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return nil, os.NewSyscallError("setsockopt", err)
@@ -217,7 +218,7 @@ func (g *generation) addresses() (all []net.Addr) {
 
 // wanted is how many sockets a listener has.
 func (g *generation) wanted(s *socket) int {
-	if g.mode == lockmodes.Reuseport && s.path == "" {
+	if g.mode == lockmodes.Reuseport && !s.shared() {
 		return g.cfg.Workers
 	}
 	return 1

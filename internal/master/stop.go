@@ -39,6 +39,7 @@ func (m *Master) stop(k stopKind) {
 	m.mu.Unlock()
 	workers := m.living()
 	m.log.Info("stopping", "how", k)
+	m.tellStopping(k)
 	// Clients that come now are refused by the kernel as soon as the workers have
 	// closed theirs. Left open, it would let them wait for as long as the stop takes.
 	for _, g := range gens {
