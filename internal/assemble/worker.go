@@ -30,9 +30,10 @@ import (
 type Inputs struct {
 	Version  string
 	Log      *slog.Logger
-	Access   io.Writer              // nil: no access log
-	Sockets  string                 // folder of the children's sockets
-	Report   func(r spawner.Report) // to the supervisors
+	Access   io.Writer               // nil: no access log
+	Sockets  string                  // folder of the children's sockets
+	Label    func(app string) string // what their names begin with; nil: the app's name
+	Report   func(r spawner.Report)  // to the supervisors
 	Scripts  func(a *config.App) cgi.Starter
 	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
 	PassFrom []string                         // the environment that pass_env picks from
@@ -300,8 +301,12 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 	if a.Connections > 1 {
 		o.Began = ask
 	}
+	label := a.Name
+	if in.Label != nil {
+		label = in.Label(a.Name)
+	}
 	for i := range a.Max {
-		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, a.Name, i)})
+		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, label, i)})
 	}
 	p := spawner.NewPool(o)
 	w.Pools[a.Name] = p
