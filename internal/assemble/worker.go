@@ -155,6 +155,8 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	x := &exchange.App{
 		Name:           a.Name,
 		Sender:         sender,
+		Fetcher:        fetcher(a),
+		LimitRate:      a.LimitRate,
 		Log:            log,
 		HeaderBytes:    int(a.HeaderBytes),
 		HeaderTimeout:  a.HeaderTimeout,
@@ -190,9 +192,6 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 }
 
 func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
-	if len(a.SendFile.Roots)+len(a.SendFile.DeleteRoots) == 0 {
-		return nil, nil
-	}
 	links, err := sendfile.ParseSymlinks(a.SendFile.Symlinks)
 	if err != nil {
 		return nil, err
@@ -201,9 +200,19 @@ func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
-		DeleteRoots: a.SendFile.DeleteRoots, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
+	headers := append([]string{}, a.SendFile.Headers...) // none is not all
+	return sendfile.New(sendfile.Options{Headers: headers, Roots: a.SendFile.Roots, DeleteRoots: a.SendFile.DeleteRoots,
+		Reproxy: a.SendFile.Reproxy, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
 		Files: w.Files})
+}
+
+// fetcher is nil where no URL may be fetched. Its connections are the app's, as its
+// timeouts are.
+func fetcher(a *config.App) *sendfile.Fetcher {
+	if len(a.SendFile.Reproxy) == 0 {
+		return nil
+	}
+	return sendfile.NewFetcher(sendfile.FetchOptions{Connect: a.ConnectTimeout, Header: a.HeaderTimeout, Read: a.ReadTimeout})
 }
 
 func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {

@@ -206,7 +206,7 @@ func TestDefaults(t *testing.T) {
 	if a := c.Apps[0]; a.Scale != "dynamic" || a.Min != 1 || a.Spare != 1 || c.Workers != 1 {
 		t.Errorf("scale %q, min %d, spare %d, workers %d", a.Scale, a.Min, a.Spare, c.Workers)
 	}
-	if diff := cmp.Diff([]string{"X-Sendfile", "X-LIGHTTPD-send-file", "X-Sendfile2", "X-Reproxy-File", "X-Sendfile-Temporary"}, c.Apps[0].SendFile.Headers); diff != "" {
+	if diff := cmp.Diff(sendFileHeaders, c.Apps[0].SendFile.Headers); diff != "" {
 		t.Error(diff)
 	}
 	if c.Apps[0].Max != 4 || c.Apps[1].Max != 32 {

@@ -49,7 +49,7 @@ var appRows = schema[App]{
 	key("fail_timeout", func(a *App) *time.Duration { return &a.FailTimeout }, duration(positive), 10*time.Second, built).taking(RetuneApp),
 	key("pass_authorization", func(a *App) *bool { return &a.PassAuthorization }, boolean, false, built).taking(NewGeneration),
 	key("stderr_rate", func(a *App) *Rate { return &a.StderrRate }, rate, Rate{100, time.Second}, built).taking(RetuneApp),
-	key("limit_rate", func(a *App) *int64 { return &a.LimitRate }, size(0), 0, only[int64](0)).taking(NewGeneration),
+	key("limit_rate", func(a *App) *int64 { return &a.LimitRate }, size(0), 0, built).taking(NewGeneration),
 	key("release", func(a *App) *string { return &a.Release }, oneOf("drain", "close", "detach"), "drain", built).taking(NewGeneration),
 	key("release_bytes", func(a *App) *int64 { return &a.ReleaseBytes }, size(0), 64<<10, built).taking(NewGeneration),
 	key("release_timeout", func(a *App) *time.Duration { return &a.ReleaseTimeout }, duration(0), time.Second, built).taking(NewGeneration),
@@ -65,13 +65,12 @@ var rlimitRows = schema[Rlimit]{
 }
 
 var sendFileRows = schema[SendFile]{
-	key("headers", func(s *SendFile) *[]string { return &s.Headers }, words(sendFileHeaders...), sendFileHeaders,
-		onlyOf("X-Sendfile", "X-LIGHTTPD-send-file", "X-Sendfile2", "X-Reproxy-File", "X-Sendfile-Temporary")),
+	key("headers", func(s *SendFile) *[]string { return &s.Headers }, words(sendFileHeaders...), sendFileHeaders, built),
 	key("roots", func(s *SendFile) *[]string { return &s.Roots }, set(file, 0), nil, built),
 	key("delete_roots", func(s *SendFile) *[]string { return &s.DeleteRoots }, set(file, 0), nil, built),
 	key("decode", func(s *SendFile) *bool { return &s.Decode }, boolean, true, built),
 	key("symlinks", func(s *SendFile) *string { return &s.Symlinks }, oneOf("beneath", "deny", "follow"), "beneath", built),
-	key("reproxy", func(s *SendFile) *[]string { return &s.Reproxy }, set(urlPrefix, 0), nil, onlyEmpty),
+	key("reproxy", func(s *SendFile) *[]string { return &s.Reproxy }, set(urlPrefix, 0), nil, built),
 	key("type", func(s *SendFile) *string { return &s.Type }, oneOf("keep", "file", "default"), "keep", built),
 	key("precompressed", func(s *SendFile) *bool { return &s.Precompressed }, boolean, false, built),
 	key("on_complete", func(s *SendFile) *string { return &s.OnComplete }, urlPath, "", built),

@@ -60,20 +60,6 @@ func only[V comparable](values ...V) support[V] {
 	}
 }
 
-// onlyEmpty supports the empty list.
-func onlyEmpty[E any](def []E) ([]E, func([]E) bool) {
-	return def, func(v []E) bool { return len(v) == 0 }
-}
-
-// onlyOf supports lists of the listed words; all of them are in effect.
-func onlyOf(words ...string) support[[]string] {
-	return func([]string) ([]string, func([]string) bool) {
-		return words, func(v []string) bool {
-			return !slices.ContainsFunc(v, func(w string) bool { return !slices.Contains(words, w) })
-		}
-	}
-}
-
 // key is a row with a plain value.
 func key[T, V any](name string, field func(*T) *V, k kind[V], def V, yet support[V]) row[T] {
 	effect, accepts := yet(def)
