@@ -200,7 +200,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Linger.Mode != "timed" || c.Watch || c.Status.Listen != "" {
+	if c.Linger.Mode != "timed" || !c.Watch || c.Status.Listen != "" {
 		t.Error("a default of a feature that is not built is in effect")
 	}
 	if a := c.Apps[0]; a.Scale != "dynamic" || a.Min != 1 || a.Spare != 1 || c.Workers != 1 {

@@ -26,7 +26,7 @@ var fileRows = schema[draft]{
 	key("control", func(d *draft) *string { return &d.Control }, file, "", built).taking(RestartServer),
 	key("user", func(d *draft) *string { return &d.User }, account, "", built).taking(RestartServer),
 	key("group", func(d *draft) *string { return &d.Group }, account, "", built).taking(RestartServer),
-	key("watch", func(d *draft) *bool { return &d.Watch }, boolean, true, only(false)).taking(NewGeneration),
+	key("watch", func(d *draft) *bool { return &d.Watch }, boolean, true, built).taking(NewGeneration),
 	key("include", func(d *draft) *[]string { return &d.Include }, set(pattern, 0), nil, built).onlyWhen(never).taking(NewGeneration),
 	key("stop_timeout", func(d *draft) *time.Duration { return &d.StopTimeout }, duration(positive), 30*time.Second, built).taking(NewGeneration),
 	key("drain_timeout", func(d *draft) *time.Duration { return &d.DrainTimeout }, duration(0), 0, built).taking(NewGeneration),

@@ -104,13 +104,10 @@ func (g *generation) sharesApp(name string, others []*generation) int {
 // reload is the command of that name. It is carried out also where the client does
 // not wait for it.
 func (m *Master) reload(context.Context, Command) Result {
-	m.log.Info("configuration is loaded again", "by", "command")
-	r, err := m.Reload()
+	r, err := m.reloadLogged("command", false)
 	if err != nil {
-		m.log.Error("reload failed, nothing has changed", "err", err)
 		return Result{Error: err.Error()}
 	}
-	m.log.Info("reloaded", "generation", r.Generation)
 	return Result{OK: true, Text: r.text()}
 }
 

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,12 +17,14 @@ import (
 
 // fileInbox is the socket by which a worker gets descriptors: from the master, of
 // those to whom it gives its idle connections, and from other workers these. Who
-// has the other end of it can send there; what is sent comes in order.
+// has the other end of it can send there; what is sent comes in order. By the
+// secret a worker knows the master from a worker that was taken over.
 const fileInbox = "inbox"
 
 // packet is what comes in an inbox. It has a descriptor for each heir, or for each
 // connection.
 type packet struct {
+	Secret      string         `json:"secret,omitempty"` // with heirs, or none
 	Heirs       int            `json:"heirs,omitempty"`
 	Order       uint64         `json:"order,omitempty"` // with heirs: is confirmed
 	Connections []http1.Parked `json:"connections,omitempty"`
@@ -43,7 +46,7 @@ func (m *Master) heirs() (all []*workerProcess) {
 
 // bequeath tells a worker who takes over the connections that idle.
 func (m *Master) bequeath(w *workerProcess, heirs []*workerProcess) (done <-chan struct{}) {
-	p := packet{Heirs: len(heirs)}
+	p := packet{Secret: w.secret}
 	p.Order, done = w.number()
 	var fds []int
 	defer func() {
@@ -98,10 +101,11 @@ func duplicate(c *net.UnixConn) (fd int, err error) {
 
 // inbox is a worker's end.
 type inbox struct {
-	conn  *net.UnixConn
-	front *http1.Server
-	done  func(order uint64)
-	named chan struct{} // closed when the first heirs have been named
+	conn   *net.UnixConn
+	secret string
+	front  *http1.Server
+	done   func(order uint64)
+	named  chan struct{} // closed when the first heirs have been named
 
 	mu       sync.Mutex
 	heirs    []*net.UnixConn
@@ -110,12 +114,12 @@ type inbox struct {
 	once     sync.Once
 }
 
-func newInbox(f *os.File, front *http1.Server, done func(uint64)) (*inbox, error) {
+func newInbox(f *os.File, secret string, front *http1.Server, done func(uint64)) (*inbox, error) {
 	c, err := packetConn(f)
 	if err != nil {
 		return nil, err
 	}
-	return &inbox{conn: c, front: front, done: done, named: make(chan struct{})}, nil
+	return &inbox{conn: c, secret: secret, front: front, done: done, named: make(chan struct{})}, nil
 }
 
 // serve takes what comes until the master has gone, or says nonsense.
@@ -134,7 +138,7 @@ func (in *inbox) serve() error {
 		default:
 			err = json.Unmarshal(b[:n], &p)
 		}
-		if err == nil && len(fds) != p.Heirs+len(p.Connections) {
+		if err == nil && !in.plausible(&p, len(fds)) {
 			err = errPacket
 		}
 		if err != nil {
@@ -147,10 +151,18 @@ func (in *inbox) serve() error {
 	}
 }
 
+// plausible reports whether a packet is one of the two that there are.
+func (in *inbox) plausible(p *packet, fds int) bool {
+	if len(p.Connections) > 0 {
+		return p.Heirs == 0 && fds == len(p.Connections)
+	}
+	return p.Heirs == fds && subtle.ConstantTimeCompare([]byte(p.Secret), []byte(in.secret)) == 1
+}
+
 // take takes over what came: the connections, or those who get them.
 func (in *inbox) take(p packet, fds []int) {
 	for i, c := range p.Connections {
-		c.FD = fds[p.Heirs+i]
+		c.FD = fds[i]
 		in.front.Adopt(c)
 	}
 	if len(p.Connections) > 0 {

@@ -65,6 +65,7 @@ type Master struct {
 
 	reloading sync.Mutex    // held by who makes another generation
 	hups      chan struct{} // of one
+	reloaded  chan struct{} // of one
 
 	mu       sync.Mutex
 	gens     []*generation // the newest last
@@ -80,7 +81,7 @@ type Master struct {
 }
 
 func newMaster(o Options) *Master {
-	m := &Master{opt: o, stops: make(chan stopKind, 8), opened: make(chan struct{}), hups: make(chan struct{}, 1), pulse: make(chan struct{})}
+	m := &Master{opt: o, stops: make(chan stopKind, 8), opened: make(chan struct{}), hups: make(chan struct{}, 1), reloaded: make(chan struct{}, 1), pulse: make(chan struct{})}
 	m.logTo, m.log = newLogSwitch()
 	return m
 }
@@ -111,7 +112,7 @@ func Run(o Options) error {
 				return err
 			}
 			started = nil
-			go m.hangups(quit)
+			go m.reloads(quit)
 		case <-m.pulse:
 		case k := <-m.stops:
 			m.stop(k)
@@ -222,18 +223,6 @@ func (m *Master) signals(c <-chan os.Signal, quit <-chan struct{}) {
 			}
 		default:
 			m.log.Warn("signal is not supported yet", "signal", s)
-		}
-	}
-}
-
-// hangups reloads when SIGHUP has come, one time after the other.
-func (m *Master) hangups(quit <-chan struct{}) {
-	for {
-		select {
-		case <-m.hups:
-			m.reloadLogged("SIGHUP")
-		case <-quit:
-			return
 		}
 	}
 }

@@ -24,7 +24,11 @@ type Reloaded struct {
 
 // Reload loads the configuration again and puts a new generation in the place of
 // the one that serves. One at a time does. With an error everything is as it was.
-func (m *Master) Reload() (*Reloaded, error) {
+func (m *Master) Reload() (*Reloaded, error) { return m.load(false) }
+
+// load is Reload; of a configuration that is as it was nothing is made if only
+// differences count, and nil returned.
+func (m *Master) load(differing bool) (*Reloaded, error) {
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
 	if m.opt.Load == nil {
@@ -41,12 +45,19 @@ func (m *Master) Reload() (*Reloaded, error) {
 	if err := changes.Refused(); err != nil {
 		return nil, err
 	}
+	if differing && changes.Empty() {
+		return nil, nil
+	}
 	g := m.newGeneration(c, before.number+1)
 	if err := g.try(before); err != nil {
 		m.discard(g, before)
 		return nil, err
 	}
 	m.commit(g, before)
+	select {
+	case m.reloaded <- struct{}{}:
+	default: // it is known
+	}
 	return &Reloaded{g.number, changes}, nil
 }
 
@@ -214,18 +225,24 @@ func (g *generation) going(index int, removed []*socket, surplus map[*socket][]*
 	return all
 }
 
-// reloadLogged is a reload that nobody waits for.
-func (m *Master) reloadLogged(why string) {
-	m.log.Info("configuration is loaded again", "by", why)
-	r, err := m.Reload()
-	if err != nil {
+// reloadLogged is a reload of which the log says what the one who asks for it is
+// told.
+func (m *Master) reloadLogged(why string, differing bool) (*Reloaded, error) {
+	m.log.Info("configuration is loaded again", "because", why)
+	r, err := m.load(differing)
+	switch {
+	case err != nil:
 		m.log.Error("reload failed, nothing has changed", "err", err)
-		return
+		return nil, err
+	case r == nil:
+		m.log.Info("configuration is as it was")
+		return nil, nil
 	}
 	m.log.Info("reloaded", "generation", r.Generation)
 	for line := range strings.SplitSeq(r.Changes.String(), "\n") {
 		m.log.Info("reload", "change", line)
 	}
+	return r, nil
 }
 
 // text is what is said of a reload.

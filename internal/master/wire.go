@@ -51,7 +51,8 @@ type setup struct {
 	Apart   []string        `json:"apart"` // apps whose scripts the master starts
 	// Labels are what the sockets of an app's children are called.
 	Labels map[string]string       `json:"labels"`
-	Rooms  map[string]spawner.Room `json:"rooms"` // of the ledgers
+	Secret string                  `json:"secret"` // of the master's packets
+	Rooms  map[string]spawner.Room `json:"rooms"`  // of the ledgers
 }
 
 // What an inherited descriptor is.

@@ -96,6 +96,13 @@ func (s *Server) Room() int {
 	return s.room()
 }
 
+// Open is how many connections there are.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}
+
 // room is for how many more connections there is room.
 func (s *Server) room() int { return s.opt.Connections - (s.open - s.admission.n) }
 
