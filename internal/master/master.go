@@ -40,6 +40,9 @@ type Options struct {
 	// Load loads the configuration again, with what the command line adds, and
 	// checks what can be checked; nil: there is nothing to load.
 	Load func() (*config.Config, error)
+	// Anew: the command line comes to the same server whenever it is executed, so
+	// that another binary can take over.
+	Anew bool
 	// Ready is called when every listener accepts and the first children of
 	// every app are ready, or have failed their first start.
 	Ready func(listening []net.Addr)
@@ -75,35 +78,57 @@ type Master struct {
 	ringing  []*ledger     // theirs, likewise
 	desks    []*scriptDesk // of workers, some of which may have gone
 	stopping bool
-	waiting  []*net.UnixConn // want to hear when the server has stopped
+	waiting  []*call // want to hear when the server has stopped
 
-	stops chan stopKind
+	stops    chan stopKind
+	stopped  chan struct{}  // closed when a stop begins
+	signaled chan os.Signal // that nobody has looked at
+	steady   sync.RWMutex   // read by who changes what lasts, beside a reload; written by who describes it
+	restarts atomic.Int32   // rolling ones, under way
+	usr1     chan struct{}  // of one
+	usr2     chan struct{}  // of one
+	images   chan *image    // that Run is to execute
+	asked    *call          // wants to hear of the upgrade that has led to this program; nil: nobody
 }
 
 func newMaster(o Options) *Master {
-	m := &Master{opt: o, stops: make(chan stopKind, 8), opened: make(chan struct{}), hups: make(chan struct{}, 1), reloaded: make(chan struct{}, 1), pulse: make(chan struct{})}
+	m := &Master{opt: o, stops: make(chan stopKind, 8), stopped: make(chan struct{}), signaled: make(chan os.Signal, 8),
+		usr1: make(chan struct{}, 1), usr2: make(chan struct{}, 1), images: make(chan *image), opened: make(chan struct{}), hups: make(chan struct{}, 1), reloaded: make(chan struct{}, 1), pulse: make(chan struct{})}
 	m.logTo, m.log = newLogSwitch()
 	return m
 }
 
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
-	m := newMaster(o)
-	m.passed = systemd.Inherit()
-	defer m.close()
-	g, err := m.open()
-	if err != nil {
-		return err
+	if isTrial() {
+		return trial(o)
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+	m := newMaster(o)
 	quit := make(chan struct{})
+	var start func() error
+	if Executed() {
+		e, err := m.takeOver()
+		if err != nil {
+			return err
+		}
+		defer m.close()
+		start = func() error { m.upgraded(e); return nil }
+	} else {
+		m.passed = systemd.Inherit()
+		defer m.close()
+		g, err := m.open()
+		if err != nil {
+			return err
+		}
+		m.notify()
+		start = func() error { return m.start(g) }
+	}
+	defer signal.Stop(m.signaled)
 	defer close(quit)
-	go m.signals(signals, quit)
+	go m.signals(quit)
 	go m.watchdog(quit)
 	started := make(chan error, 1)
-	go func() { started <- m.start(g) }()
+	go func() { started <- start() }()
 	for {
 		select {
 		case err := <-started:
@@ -114,6 +139,8 @@ func Run(o Options) error {
 			started = nil
 			go m.reloads(quit)
 		case <-m.pulse:
+		case i := <-m.images:
+			i.failed <- m.execute(i)
 		case k := <-m.stops:
 			m.stop(k)
 			return nil
@@ -198,12 +225,17 @@ func (m *Master) isStopping() bool {
 	return m.stopping
 }
 
-func (m *Master) signals(c <-chan os.Signal, quit <-chan struct{}) {
+// notify has the signals come that mean something.
+func (m *Master) notify() { signal.Notify(m.signaled, meaning...) }
+
+var meaning = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2}
+
+func (m *Master) signals(quit <-chan struct{}) {
 	timely := 0
 	for {
 		var s os.Signal
 		select {
-		case s = <-c:
+		case s = <-m.signaled:
 		case <-quit:
 			return
 		}
@@ -217,13 +249,20 @@ func (m *Master) signals(c <-chan os.Signal, quit <-chan struct{}) {
 				m.ask(stopNow)
 			}
 		case syscall.SIGHUP:
-			select {
-			case m.hups <- struct{}{}:
-			default: // the one before has not begun
-			}
-		default:
-			m.log.Warn("signal is not supported yet", "signal", s)
+			note(m.hups)
+		case syscall.SIGUSR1:
+			note(m.usr1)
+		case syscall.SIGUSR2:
+			note(m.usr2)
 		}
+	}
+}
+
+// note leaves word in a channel of one.
+func note(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // the one before has not been taken
 	}
 }
 
@@ -261,8 +300,7 @@ func (m *Master) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.waiting {
-		reply(c, Result{OK: true})
-		c.Close()
+		c.answer(Result{OK: true})
 	}
 }
 
