@@ -4,18 +4,18 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/internal/early"
 )
 
-// estateVariable names the descriptor of the estate, in the environment of a program
-// that was executed in the place of another one.
-const estateVariable = "SLUICE_ESTATE"
-
 // Executed reports whether this process was a server already, as another program.
-func Executed() bool { return os.Getenv(estateVariable) != "" }
+func Executed() bool { return os.Getenv(early.EstateVariable) != "" }
 
 // image is a program that is to be executed in the place of this one.
 type image struct {
@@ -39,15 +39,11 @@ func (m *Master) execute(i *image) error {
 // execute is for the main thread: the children of any other would be killed by the
 // end of that, which is the end of their parent thread.
 func (i *image) execute(m *Master) error {
-	before, err := blockSignals()
-	if err != nil {
-		return err
-	}
-	defer unix.PthreadSigmask(unix.SIG_SETMASK, before, nil)
+	defer ignoreSignals()()
+	time.Sleep(signalPause)
 	if len(m.stops) > 0 {
 		return errStopping
 	}
-	m.keepSignals()
 	all := append([]int{int(i.estate.Fd())}, i.fds...)
 	defer keepDescriptors(all, true)
 	if err := keepDescriptors(all, false); err != nil {
@@ -58,7 +54,9 @@ func (i *image) execute(m *Master) error {
 	var files unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &files)
 	defer unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&files)), 0, 0, 0)
-	err = syscall.Exec(i.path, os.Args, append(os.Environ(), estateVariable+"="+strconv.Itoa(all[0])))
+	waiting := m.signalsWaiting()
+	err := syscall.Exec(i.path, os.Args, append(os.Environ(), early.EstateVariable+"="+strconv.Itoa(all[0]), early.SignalsVariable+"="+waiting))
+	m.takeSignals(waiting)
 	return &os.PathError{Op: "exec", Path: i.path, Err: err}
 }
 
@@ -76,52 +74,58 @@ func keepDescriptors(fds []int, closing bool) error {
 	return nil
 }
 
-// blockSignals has the signals that mean something, and SIGCHLD, wait until somebody
-// wants them: a blocked signal outlasts an exec, a handler does not.
-func blockSignals() (before *unix.Sigset_t, err error) {
-	var set unix.Sigset_t
-	for _, s := range meaning {
-		addSignal(&set, s.(syscall.Signal))
+// signalPause is how long a signal may take from the kernel to who acts on it, in
+// this process.
+const signalPause = time.Millisecond
+
+// ignoreSignals has the signals that mean something ignored, until undo, or until the
+// program that is executed wants them. A handler does not outlast an exec; nor does
+// it help to block them, since Go's runtime undoes that before anybody can ask for
+// them, and what has been waiting ends the program then.
+func ignoreSignals() (undo func()) {
+	const maskBytes, sigIgnore = 8, 1
+	type action [4]uintptr // struct sigaction
+	ignore := action{sigIgnore}
+	before := make([]action, len(early.Meaning))
+	for i, s := range early.Meaning {
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s.(syscall.Signal)), uintptr(unsafe.Pointer(&ignore)), uintptr(unsafe.Pointer(&before[i])), maskBytes, 0, 0)
 	}
-	addSignal(&set, syscall.SIGCHLD)
-	before = &unix.Sigset_t{}
-	return before, os.NewSyscallError("sigprocmask", unix.PthreadSigmask(unix.SIG_BLOCK, &set, before))
+	return func() {
+		for i, s := range early.Meaning {
+			unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s.(syscall.Signal)), uintptr(unsafe.Pointer(&before[i])), 0, maskBytes, 0, 0)
+		}
+	}
 }
 
-func addSignal(set *unix.Sigset_t, s syscall.Signal) {
-	bits := uint(8 * unsafe.Sizeof(set.Val[0]))
-	set.Val[uint(s-1)/bits] |= 1 << (uint(s-1) % bits)
-}
-
-// keepSignals sends this thread, which is the one that is left by the exec, the
-// signals that have come and that nobody has acted on.
-func (m *Master) keepSignals() {
-	self := func(s syscall.Signal) { unix.Tgkill(os.Getpid(), unix.Gettid(), s) }
-	for pending := true; pending; {
+// signalsWaiting takes the signals that have come and that nobody has acted on, as
+// early wants them.
+func (m *Master) signalsWaiting() string {
+	var all []string
+	add := func(s os.Signal) { all = append(all, strconv.Itoa(int(s.(syscall.Signal)))) }
+	for {
 		select {
 		case s := <-m.signaled:
-			self(s.(syscall.Signal))
+			add(s)
 		case <-m.hups:
-			self(syscall.SIGHUP)
+			add(syscall.SIGHUP)
 		case <-m.usr1:
-			self(syscall.SIGUSR1)
+			add(syscall.SIGUSR1)
 		case <-m.usr2:
-			self(syscall.SIGUSR2)
+			add(syscall.SIGUSR2)
 		default:
-			pending = false
+			return strings.Join(all, ",")
 		}
 	}
 }
 
-// hearSignals undoes blockSignals in the program that was executed. What this thread
-// blocks would be blocked in all that it forks.
-func hearSignals() {
-	OnMain(func() {
-		var set unix.Sigset_t
-		for _, s := range meaning {
-			addSignal(&set, s.(syscall.Signal))
+// takeSignals undoes signalsWaiting.
+func (m *Master) takeSignals(waiting string) {
+	for n := range strings.SplitSeq(waiting, ",") {
+		if s, err := strconv.Atoi(n); err == nil {
+			select {
+			case m.signaled <- syscall.Signal(s):
+			default:
+			}
 		}
-		addSignal(&set, syscall.SIGCHLD)
-		unix.PthreadSigmask(unix.SIG_UNBLOCK, &set, nil)
-	})
+	}
 }

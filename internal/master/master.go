@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"sluice/internal/config"
+	"sluice/internal/early"
 	"sluice/internal/systemd"
 	"sluice/spawner"
 )
@@ -92,7 +93,7 @@ type Master struct {
 }
 
 func newMaster(o Options) *Master {
-	m := &Master{opt: o, stops: make(chan stopKind, 8), stopped: make(chan struct{}), signaled: make(chan os.Signal, 8),
+	m := &Master{opt: o, stops: make(chan stopKind, 8), stopped: make(chan struct{}), signaled: early.Signals,
 		usr1: make(chan struct{}, 1), usr2: make(chan struct{}, 1), images: make(chan *image), opened: make(chan struct{}), hups: make(chan struct{}, 1), reloaded: make(chan struct{}, 1), pulse: make(chan struct{})}
 	m.logTo, m.log = newLogSwitch()
 	return m
@@ -120,7 +121,7 @@ func Run(o Options) error {
 		if err != nil {
 			return err
 		}
-		m.notify()
+		signal.Notify(m.signaled, early.Meaning...)
 		start = func() error { return m.start(g) }
 	}
 	defer signal.Stop(m.signaled)
@@ -224,11 +225,6 @@ func (m *Master) isStopping() bool {
 	defer m.mu.Unlock()
 	return m.stopping
 }
-
-// notify has the signals come that mean something.
-func (m *Master) notify() { signal.Notify(m.signaled, meaning...) }
-
-var meaning = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2}
 
 func (m *Master) signals(quit <-chan struct{}) {
 	timely := 0

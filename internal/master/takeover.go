@@ -16,6 +16,7 @@ import (
 
 	"sluice/internal/assemble"
 	"sluice/internal/config"
+	"sluice/internal/early"
 	"sluice/internal/front/peer"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
@@ -38,10 +39,10 @@ type successor struct {
 // takeOver makes this master, in a program that was executed in the place of
 // another, what the other one was. What cannot go on is ended, and nothing is left.
 func (m *Master) takeOver() (*estate, error) {
-	fd, err := strconv.Atoi(os.Getenv(estateVariable))
-	os.Unsetenv(estateVariable)
+	fd, err := strconv.Atoi(os.Getenv(early.EstateVariable))
+	os.Unsetenv(early.EstateVariable)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", estateVariable, err)
+		return nil, fmt.Errorf("%s: %w", early.EstateVariable, err)
 	}
 	e, err := readEstate(fd)
 	if err != nil {
@@ -62,9 +63,7 @@ func (s *successor) resume() error {
 		return err
 	}
 	m := s.m
-	m.notify()
 	s.adopt()
-	hearSignals() // before anything is forked
 	m.runtime = &runtimeDir{s.e.Runtime, filepath.Join(s.e.Runtime, "children"), s.file(s.e.Lock, filepath.Join(s.e.Runtime, "lock"))}
 	if err := spawner.Subreaper(); err != nil {
 		return err
