@@ -1,6 +1,7 @@
 package sendfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 type Content struct {
 	f    *File
 	size int64
+
+	resident residency // used by whoever sends
 
 	mu   sync.Mutex
 	off  int64
@@ -39,7 +42,7 @@ func (c *Content) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.f.file().ReadAt(p[:min(int64(len(p)), left)], c.off)
+	n, err := c.readAt(p[:min(int64(len(p)), left)], c.off)
 	c.off += int64(n)
 	switch {
 	case err == nil || n > 0 && err == io.EOF: // the next Read meets the end
@@ -49,6 +52,43 @@ func (c *Content) Read(p []byte) (int, error) {
 	}
 	c.fail(err)
 	return n, err
+}
+
+// readAt is File.ReadAt, within the bounds of Reads.
+func (c *Content) readAt(p []byte, off int64) (n int, err error) {
+	raw, err := c.f.file().SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	// Control keeps the descriptor open.
+	cerr := raw.Control(func(uintptr) { n, err = c.resident.reads.fill(c.context(), begun, c.f, p, off) })
+	switch {
+	case cerr != nil:
+		return 0, os.ErrClosed
+	case err == nil && n < len(p):
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (c *Content) context() context.Context {
+	if c.resident.ctx == nil {
+		return context.Background()
+	}
+	return c.resident.ctx
+}
+
+// admit makes sure, before anything is sent, that the first of n bytes from the offset are in memory. The error is ErrBusy
+// or that of the context.
+func (c *Content) admit(n int64) error {
+	c.mu.Lock()
+	off := c.off
+	c.mu.Unlock()
+	if n = min(n, c.size-off); n <= 0 {
+		return nil
+	}
+	_, err := c.resident.next(beginning, c.f, off, off+n)
+	return err
 }
 
 // Seek sets the offset of the next Read or SendTo. An offset beyond the end is allowed.
@@ -88,7 +128,7 @@ func (c *Content) SendTo(rc syscall.RawConn, n int64, progress func(int64)) (int
 	if done {
 		return 0, os.ErrClosed
 	}
-	moved, err := Copy(rc, c.f.file(), off, min(n, c.size-off), progress)
+	moved, err := copyFile(rc, c.f.file(), off, min(n, c.size-off), progress, c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.off += moved

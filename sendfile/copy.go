@@ -29,6 +29,11 @@ var sendfile = unix.Sendfile
 // Copy returns the bytes moved. The error wraps io.ErrUnexpectedEOF if the file ended early, os.ErrDeadlineExceeded,
 // or the system call's.
 func Copy(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)) (int64, error) {
+	return copyFile(rc, f, off, n, progress, nil)
+}
+
+// copyFile is Copy of a file that is made resident window by window, if c is not nil.
+func copyFile(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64), c *Content) (int64, error) {
 	if n <= 0 {
 		return 0, nil
 	}
@@ -36,7 +41,7 @@ func Copy(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)) (i
 	if err != nil {
 		return 0, err
 	}
-	t := &transfer{rc: rc, f: f, off: off, end: off + n, progress: progress}
+	t := &transfer{rc: rc, f: f, off: off, end: off + n, progress: progress, content: c}
 	// Control keeps the descriptor open for the whole transfer.
 	cerr := in.Control(func(fd uintptr) {
 		t.in = int(fd)
@@ -55,9 +60,12 @@ type transfer struct {
 	in       int
 	off, end int64
 	progress func(int64)
-	err      error // of the whole transfer
+	content  *Content // nil: what blocks, blocks
+	window   int64    // its end
+	err      error    // of the whole transfer
 
 	pos   int64  // what sendfile gets, and changes
+	stale bool   // the connection has been waited for so long that the window is to be looked at again
 	moved int    // by the last call
 	errno error  // of the last call
 	buf   []byte // without sendfile: what is still to be written
@@ -66,9 +74,15 @@ type transfer struct {
 func (t *transfer) run() {
 	send := t.sendfile // one closure for all slices
 	for t.off < t.end {
-		t.moved, t.errno = 0, nil
+		if t.err = t.open(); t.err != nil {
+			return
+		}
+		t.moved, t.errno, t.stale = 0, nil, false
 		if t.err = t.rc.Write(send); t.err != nil {
 			return
+		}
+		if t.stale {
+			continue
 		}
 		switch t.errno {
 		case nil:
@@ -87,11 +101,25 @@ func (t *transfer) run() {
 	}
 }
 
+// open has the window that begins at off in memory before it is sent.
+func (t *transfer) open() (err error) {
+	switch {
+	case t.content == nil:
+		t.window = t.end
+	case t.stale || t.off >= t.window:
+		t.window, err = t.content.resident.next(begun, t.content.f, t.off, t.end)
+	}
+	return err
+}
+
 // sendfile makes one call that moves something or fails, and reports false if it must wait for the connection.
 func (t *transfer) sendfile(out uintptr) bool {
+	if t.stale = t.content != nil && t.content.resident.stale(); t.stale {
+		return true
+	}
 	for {
 		t.pos = t.off
-		n, err := sendfile(int(out), t.in, &t.pos, int(min(t.end-t.off, SliceBytes)))
+		n, err := sendfile(int(out), t.in, &t.pos, int(min(t.window-t.off, SliceBytes)))
 		switch err {
 		case unix.EINTR:
 			continue
@@ -108,7 +136,7 @@ func (t *transfer) readWrite() {
 	write := t.write
 	page := make([]byte, min(t.end-t.off, copyBytes))
 	for t.off < t.end {
-		n, err := t.f.ReadAt(page[:min(int64(len(page)), t.end-t.off)], t.off)
+		n, err := t.read(page[:min(int64(len(page)), t.end-t.off)])
 		if n == 0 {
 			if t.err = err; err == io.EOF {
 				t.err = t.short()
@@ -125,6 +153,14 @@ func (t *transfer) readWrite() {
 			return
 		}
 	}
+}
+
+// read reads at off.
+func (t *transfer) read(p []byte) (int, error) {
+	if t.content != nil {
+		return t.content.readAt(p, t.off)
+	}
+	return t.f.ReadAt(p, t.off)
 }
 
 // write writes buf to its end, and reports false if it must wait for the connection.

@@ -16,6 +16,7 @@ type File struct {
 	size    int64
 	modTime time.Time
 	inode   uint64
+	dev     uint64
 
 	once sync.Once
 	f    *os.File // see file; nil: nobody has asked
@@ -45,6 +46,7 @@ func newFile(fd int, name string) (*File, error) {
 		size:    st.Size,
 		modTime: time.Unix(st.Mtim.Unix()),
 		inode:   st.Ino,
+		dev:     st.Dev,
 	}, nil
 }
 
@@ -75,21 +77,6 @@ func (f *File) Content() *Content { return &Content{f: f, size: f.size} }
 func (f *File) file() *os.File {
 	f.once.Do(func() { f.f = os.NewFile(uintptr(f.fd), f.name) })
 	return f.f
-}
-
-// readAll reads the whole file into b, which has its size; false: it is shorter by now, or cannot be read.
-func (f *File) readAll(b []byte) bool {
-	for off := 0; off < len(b); {
-		n, err := unix.Pread(f.fd, b[off:], int64(off))
-		switch {
-		case err == unix.EINTR:
-		case n <= 0:
-			return false
-		default:
-			off += n
-		}
-	}
-	return true
 }
 
 // Close closes the file. It is for the owner to call, after the last answer from it is over.

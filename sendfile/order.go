@@ -34,6 +34,7 @@ type Options struct {
 	Symlinks Symlinks          // what happens at a symbolic link below a root
 	Type     TypePolicy        // whose Content-Type a file gets
 	Types    map[string]string // ".ext" to media type; beats the built-in table
+	Reads    *Reads            // bounds the reads that wait for a disk; nil: no bounds
 }
 
 // A Sender carries out what send-file headers ask for. It is immutable and safe for concurrent use.
@@ -46,12 +47,13 @@ type Sender struct {
 	symlinks    Symlinks
 	policy      TypePolicy
 	types       map[string]string
+	reads       *Reads
 }
 
 // New checks the options and opens nothing. It fails for a header that is not of the family, a root that is not
 // absolute or contains a NUL, a mode out of range, and a key of Types that does not begin with a dot.
 func New(o Options) (*Sender, error) {
-	s := &Sender{reproxy: slices.Clone(o.Reproxy), decode: o.Decode, symlinks: o.Symlinks, policy: o.Type, types: maps.Clone(o.Types)}
+	s := &Sender{reproxy: slices.Clone(o.Reproxy), decode: o.Decode, symlinks: o.Symlinks, policy: o.Type, types: maps.Clone(o.Types), reads: o.Reads}
 	var err error
 	if s.roots, err = cleanRoots(o.Roots); err != nil {
 		return nil, err

@@ -47,12 +47,14 @@ type Worker struct {
 	// ProxyFrom are, for each listener of the configuration, the peers that have to
 	// send a PROXY header.
 	ProxyFrom []*peer.Networks
+
+	reads *sendfile.Reads // of files of every origin
 }
 
 // NewWorker assembles a worker. Its errors are programming errors or what only
 // the running system can tell, since the configuration has been validated.
 func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
-	w := &Worker{Pools: map[string]*spawner.Pool{}}
+	w := &Worker{Pools: map[string]*spawner.Pool{}, reads: sendfile.NewReads(c.Send.IOThreads, c.Send.IOQueue)}
 	apps := map[string]*front.App{}
 	for _, a := range c.Apps {
 		app, err := w.app(c, a, in)
@@ -71,6 +73,8 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Sites:    front.NewSites(sites),
 		Software: "sluice/" + in.Version,
 		Log:      in.Log,
+		Reads:    w.reads,
+		Shed:     front.Shed{Type: sendfile.TypeOf(c.Send.ShedFile, nil), Body: c.Send.Shed},
 	}
 	var err error
 	if w.Handler.Proxies, err = peer.ParseNetworks(c.Limits.TrustedProxies); err != nil {
@@ -134,7 +138,7 @@ var slashes = map[string]front.SlashPolicy{"refuse": front.RefuseSlashes, "decod
 
 func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, error) {
 	log := in.Log.With("app", a.Name)
-	sender, err := sender(a)
+	sender, err := sender(a, w.reads)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +179,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	return f, nil
 }
 
-func sender(a *config.App) (*sendfile.Sender, error) {
+func sender(a *config.App, reads *sendfile.Reads) (*sendfile.Sender, error) {
 	if len(a.SendFile.Roots) == 0 {
 		return nil, nil
 	}
@@ -188,7 +192,7 @@ func sender(a *config.App) (*sendfile.Sender, error) {
 		return nil, err
 	}
 	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
-		Decode: a.SendFile.Decode, Symlinks: links, Type: types})
+		Decode: a.SendFile.Decode, Symlinks: links, Type: types, Reads: reads})
 }
 
 func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {

@@ -9,8 +9,8 @@ import (
 
 // CheckFiles verifies what a configuration names outside of itself: programs
 // that can be executed, folders and files that exist, users and groups. It looks
-// with the rights of the calling process, and changes nothing. The error is nil
-// or Errors with every mistake.
+// with the rights of the calling process, and changes nothing; it reads what is
+// sent from memory. The error is nil or Errors with every mistake.
 func (c *Config) CheckFiles() error {
 	if c.origin == nil {
 		return errors.New("check files: the configuration was not loaded")
@@ -103,7 +103,7 @@ func (f *fileChecker) top(d *draft) {
 	f.parent(&d.Log.Error, nil, "log.error", d.Log.Error)
 	f.parent(&d.Log.Access, nil, "log.access", d.Log.Access)
 	f.parent(&d.Status.Scoreboard, nil, "status.scoreboard", d.Status.Scoreboard)
-	f.path(&d.Send.ShedFile, nil, "send.shed_file", d.Send.ShedFile, aFile)
+	f.shed(&d.Send)
 	f.identity(&d.User, &d.Group)
 	for i, e := range d.listen {
 		if m, ok := f.marks[&d.listen]; ok && e.network == "unix" {
@@ -117,6 +117,28 @@ func (f *fileChecker) top(d *draft) {
 			f.parent(&l.where, l, "address", l.where.address)
 		}
 		f.accounts(&l.User, &l.Group)
+	}
+}
+
+// maxShed is the longest shed_file: it is sent when there is no time for more.
+const maxShed = 256 << 10
+
+// shed reads shed_file, which is sent from memory: the disk is what is lacking.
+func (f *fileChecker) shed(s *Send) {
+	f.path(&s.ShedFile, nil, "send.shed_file", s.ShedFile, aFile)
+	if s.Shed = nil; s.ShedFile == "" || aFile.lacks(s.ShedFile) != "" {
+		return
+	}
+	body, err := os.ReadFile(s.ShedFile)
+	switch {
+	case err != nil:
+		f.bad(&s.ShedFile, nil, "send.shed_file", "%s: %s", quote(s.ShedFile), cause(err))
+	case len(body) == 0:
+		f.bad(&s.ShedFile, nil, "send.shed_file", "%s: is empty", quote(s.ShedFile))
+	case len(body) > maxShed:
+		f.bad(&s.ShedFile, nil, "send.shed_file", "%s: %d bytes, at most %d", quote(s.ShedFile), len(body), maxShed)
+	default:
+		s.Shed = body
 	}
 }
 

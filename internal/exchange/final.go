@@ -41,11 +41,20 @@ func (x *run) sent(err error) error {
 	if err == nil {
 		return nil
 	}
-	kind := SendFailed
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		kind = FileBroken
+	e := SendError(err)
+	e.PID, e.Address = x.pid, x.address
+	return e
+}
+
+// SendError is what an error of sendfile.Reply.Send means.
+func SendError(err error) *Error {
+	switch {
+	case errors.Is(err, sendfile.ErrBusy):
+		return &Error{Kind: FileShed, RetryAfter: 1, Err: err}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &Error{Kind: FileBroken, Started: true, Err: err}
 	}
-	return &Error{Kind: kind, PID: x.pid, Started: true, Err: err}
+	return &Error{Kind: SendFailed, Started: true, Err: err}
 }
 
 func (x *run) fileError(err error) error {

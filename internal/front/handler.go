@@ -35,6 +35,9 @@ type Handler struct {
 	Tracking *Tracking  // nil: none
 	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	Proxies *peer.Networks
+	// Reads bounds the reads of files that are not in memory; nil: no bounds.
+	Reads *sendfile.Reads
+	Shed  Shed // what is answered beyond them
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -173,9 +176,9 @@ func (h *Handler) file(w *response, r *http.Request, t Target) error {
 		}
 		defer f.Close()
 	}
-	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types}
+	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types, Reads: h.Reads}
 	if err := p.Serve(w, r, f); err != nil {
-		return &exchange.Error{Kind: exchange.SendFailed, Started: true, Err: err}
+		return exchange.SendError(err)
 	}
 	return nil
 }
@@ -298,6 +301,10 @@ func (h *Handler) failed(w *response, r *http.Request, err error) {
 		// What is left of the body is of no use to anybody.
 		w.Header().Set("Connection", "close")
 	}
+	if e.Kind == exchange.FileShed && len(h.Shed.Body) > 0 {
+		h.Shed.answer(w)
+		return
+	}
 	answer(w, e.Kind.Status())
 }
 
@@ -323,14 +330,28 @@ func (h *Handler) note(w *response, r *http.Request, e *exchange.Error) {
 	h.Log.Log(context.WithoutCancel(r.Context()), e.Kind.Level(), e.Kind.String(), args...)
 }
 
+// Shed is the body of a 503 for a file that would have to wait for the disk too
+// long: an image where images are asked for.
+type Shed struct {
+	Type string // its Content-Type
+	Body []byte // none: the page of the status
+}
+
+func (s *Shed) answer(w *response) error {
+	return page(w, http.StatusServiceUnavailable, s.Type, s.Body)
+}
+
 // answer is the page of a status.
 func answer(w *response, status int) error {
-	text := fmt.Sprintf("%d %s\n", status, http.StatusText(status))
+	return page(w, status, "text/plain; charset=utf-8", fmt.Appendf(nil, "%d %s\n", status, http.StatusText(status)))
+}
+
+func page(w *response, status int, kind string, body []byte) error {
 	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Content-Type", kind)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, err := w.Write([]byte(text))
+	_, err := w.Write(body)
 	if errors.Is(err, http.ErrBodyNotAllowed) {
 		err = nil
 	}
