@@ -11,7 +11,7 @@ import (
 
 // What the kernel is asked; replaced by tests that need a slow disk or an older kernel.
 var (
-	pread     = unix.Pread
+	pread     = preadBlocking
 	preadNow  = preadNoWait
 	cacheStat = pagesCached
 )

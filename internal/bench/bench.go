@@ -134,7 +134,7 @@ func (b *bench) makeFiles(ctx context.Context) error {
 		os.WriteFile(filepath.Join(b.root, smallFile), small, 0o644),
 		os.WriteFile(filepath.Join(b.files, smallFile), small, 0o644),
 		os.WriteFile(filepath.Join(b.root, "hello.php"), []byte(page), 0o644),
-		b.makeBig(), b.makeCGI(ctx))
+		b.makeBig(), b.makeCold(), b.makeCGI(ctx))
 }
 
 // makeBig writes the big file if a scenario sends it, to the disk, so that the

@@ -70,6 +70,8 @@ func runHidden(role string, args []string) int {
 	switch role {
 	case "fastcgi":
 		err = childMain(args)
+	case "hot":
+		err = hotMain(args, os.Stdout)
 	case "watchdog":
 		err = watchdogMain(os.Stdin, args)
 	default:

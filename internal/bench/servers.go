@@ -24,16 +24,17 @@ type server struct {
 	variant bool // of another: only under loads on kept connections
 }
 
-var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend}
+var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend, kindCold}
 
-// servers are in the order of the tables. nginx-1, nginx-nokeep and nginx-cache
-// are nginx with one thing changed.
+// servers are in the order of the tables. nginx-1, nginx-nokeep, nginx-cache
+// and nginx-aio are nginx with one thing changed.
 var servers = []server{
 	{"sluice", "", allKinds, startSluice, false},
 	{"nginx", "nginx", allKinds, startNginx, false},
 	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true},
 	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true},
 	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx, true},
+	{"nginx-aio", "nginx", []kind{kindCold}, startNginx, false},
 	{"lighttpd", "lighttpd", allKinds, startLighttpd, false},
 	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache, false},
 }
@@ -76,6 +77,8 @@ type site struct {
 	Send      bool
 	Keep      bool // keep connections to the children
 	FileCache bool
+	Threads   bool // nginx reads files in threads
+	Cold      bool
 	Held      int    // connections to be able to hold; 0: a few
 	Workers   int    // of sluice and nginx; 0: sluice's default, a process for each CPU
 	More      string // lines of sluice's [[app]] block
@@ -89,7 +92,7 @@ func (in *instance) site(b *bench) site {
 	return site{
 		Dir: in.dir, Port: in.port, Root: b.root, Files: b.files, User: b.user,
 		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held, More: s.app,
-		PHP: s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend,
+		PHP: s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend, Cold: s.kind == kindCold,
 	}
 }
 

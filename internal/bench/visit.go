@@ -85,7 +85,7 @@ func (b *bench) own(dir string) error {
 func (b *bench) check(ctx context.Context, in *instance) error {
 	var want io.Reader = strings.NewReader(smallAnswer)
 	name := in.scenario.file
-	if in.scenario.kind == kindFile {
+	if k := in.scenario.kind; k == kindFile || k == kindCold {
 		name = smallFile
 	}
 	if name != "" {
