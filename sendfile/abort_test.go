@@ -59,7 +59,7 @@ func TestServeErrors(t *testing.T) {
 	if _, err := serve(&Reply{}, "GET", nil, set{"Range": "bytes=0-9"}, f); err != nil {
 		t.Errorf("range that is still there: %v", err)
 	}
-	f.file().Close()
+	f.Close()
 	if _, err := serve(&Reply{}, "GET", nil, nil, f); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}

@@ -83,7 +83,7 @@ func BenchmarkCopy(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Copy(raw, f.file(), 0, int64(size), nil); err != nil {
+				if _, err := Copy(raw, osOf(b, f), 0, int64(size), nil); err != nil {
 					b.Fatal(err)
 				}
 			}

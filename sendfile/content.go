@@ -1,7 +1,6 @@
 package sendfile
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -45,37 +44,24 @@ func (c *Content) Read(p []byte) (int, error) {
 	n, err := c.readAt(p[:min(int64(len(p)), left)], c.off)
 	c.off += int64(n)
 	switch {
-	case err == nil || n > 0 && err == io.EOF: // the next Read meets the end
+	case err != nil:
+		err = &os.PathError{Op: "pread", Path: c.f.name, Err: err}
+	case n > 0:
 		return n, nil
-	case err == io.EOF:
+	default:
+		c.f.short.Store(true)
 		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.name, io.ErrUnexpectedEOF, c.off, c.size)
 	}
 	c.fail(err)
 	return n, err
 }
 
-// readAt is File.ReadAt, within the bounds of Reads.
-func (c *Content) readAt(p []byte, off int64) (n int, err error) {
-	raw, err := c.f.file().SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	// Control keeps the descriptor open.
-	cerr := raw.Control(func(uintptr) { n, err = c.resident.reads.fill(c.context(), begun, c.f, p, off) })
-	switch {
-	case cerr != nil:
+// readAt reads at off, within the bounds of Reads; less than p has is the end of the file.
+func (c *Content) readAt(p []byte, off int64) (int, error) {
+	if c.f.refs.Load() <= 0 {
 		return 0, os.ErrClosed
-	case err == nil && n < len(p):
-		err = io.EOF
 	}
-	return n, err
-}
-
-func (c *Content) context() context.Context {
-	if c.resident.ctx == nil {
-		return context.Background()
-	}
-	return c.resident.ctx
+	return c.resident.reads.fill(c.resident.ctx, begun, c.f, p, off)
 }
 
 // admit makes sure, before anything is sent, that the first of n bytes from the offset are in memory. The error is ErrBusy
@@ -128,7 +114,7 @@ func (c *Content) SendTo(rc syscall.RawConn, n int64, progress func(int64)) (int
 	if done {
 		return 0, os.ErrClosed
 	}
-	moved, err := copyFile(rc, c.f.file(), off, min(n, c.size-off), progress, c)
+	moved, err := c.f.copy(rc, off, min(n, c.size-off), progress, &c.resident)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.off += moved

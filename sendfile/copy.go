@@ -1,6 +1,7 @@
 package sendfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,11 +30,6 @@ var sendfile = unix.Sendfile
 // Copy returns the bytes moved. The error wraps io.ErrUnexpectedEOF if the file ended early, os.ErrDeadlineExceeded,
 // or the system call's.
 func Copy(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)) (int64, error) {
-	return copyFile(rc, f, off, n, progress, nil)
-}
-
-// copyFile is Copy of a file that is made resident window by window, if c is not nil.
-func copyFile(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64), c *Content) (int64, error) {
 	if n <= 0 {
 		return 0, nil
 	}
@@ -41,7 +37,7 @@ func copyFile(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)
 	if err != nil {
 		return 0, err
 	}
-	t := &transfer{rc: rc, f: f, off: off, end: off + n, progress: progress, content: c}
+	t := &transfer{rc: rc, name: f.Name(), off: off, end: off + n, progress: progress}
 	// Control keeps the descriptor open for the whole transfer.
 	cerr := in.Control(func(fd uintptr) {
 		t.in = int(fd)
@@ -53,19 +49,36 @@ func copyFile(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)
 	return t.off - off, t.err
 }
 
+// copy is Copy of a File, which its owner keeps open, window by window if s says so.
+func (f *File) copy(rc syscall.RawConn, off, n int64, progress func(int64), s *residency) (int64, error) {
+	if n <= 0 {
+		return 0, nil
+	}
+	if f.refs.Load() <= 0 {
+		return 0, os.ErrClosed
+	}
+	t := &transfer{rc: rc, in: f.fd, name: f.name, off: off, end: off + n, progress: progress, file: f, resident: s}
+	t.run()
+	if errors.Is(t.err, io.ErrUnexpectedEOF) {
+		f.short.Store(true)
+	}
+	return t.off - off, t.err
+}
+
 // transfer is the state of one Copy.
 type transfer struct {
 	rc       syscall.RawConn
-	f        *os.File
 	in       int
+	name     string
 	off, end int64
 	progress func(int64)
-	content  *Content // nil: what blocks, blocks
-	window   int64    // its end
-	err      error    // of the whole transfer
+	file     *File
+	resident *residency // of file; nil: what blocks, blocks
+	window   int64      // its end
+	err      error      // of the whole transfer
 
 	pos   int64  // what sendfile gets, and changes
-	stale bool   // the connection has been waited for so long that the window is to be looked at again
+	stale bool   // the connection was waited for so long that the window is to be looked at again
 	moved int    // by the last call
 	errno error  // of the last call
 	buf   []byte // without sendfile: what is still to be written
@@ -104,17 +117,17 @@ func (t *transfer) run() {
 // open has the window that begins at off in memory before it is sent.
 func (t *transfer) open() (err error) {
 	switch {
-	case t.content == nil:
+	case t.resident == nil:
 		t.window = t.end
 	case t.stale || t.off >= t.window:
-		t.window, err = t.content.resident.next(begun, t.content.f, t.off, t.end)
+		t.window, err = t.resident.next(begun, t.file, t.off, t.end)
 	}
 	return err
 }
 
 // sendfile makes one call that moves something or fails, and reports false if it must wait for the connection.
 func (t *transfer) sendfile(out uintptr) bool {
-	if t.stale = t.content != nil && t.content.resident.stale(); t.stale {
+	if t.stale = t.resident != nil && t.resident.stale(); t.stale {
 		return true
 	}
 	for {
@@ -137,10 +150,14 @@ func (t *transfer) readWrite() {
 	page := make([]byte, min(t.end-t.off, copyBytes))
 	for t.off < t.end {
 		n, err := t.read(page[:min(int64(len(page)), t.end-t.off)])
-		if n == 0 {
-			if t.err = err; err == io.EOF {
-				t.err = t.short()
-			}
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			t.err = &os.PathError{Op: "pread", Path: t.name, Err: err}
+			return
+		case n == 0:
+			t.err = t.short()
 			return
 		}
 		t.moved, t.errno, t.buf = 0, nil, page[:n]
@@ -157,10 +174,10 @@ func (t *transfer) readWrite() {
 
 // read reads at off.
 func (t *transfer) read(p []byte) (int, error) {
-	if t.content != nil {
-		return t.content.readAt(p, t.off)
+	if t.resident != nil {
+		return t.resident.reads.fill(t.resident.ctx, begun, t.file, p, t.off)
 	}
-	return t.f.ReadAt(p, t.off)
+	return unix.Pread(t.in, p, t.off)
 }
 
 // write writes buf to its end, and reports false if it must wait for the connection.
@@ -190,5 +207,5 @@ func (t *transfer) advance() {
 }
 
 func (t *transfer) short() error {
-	return fmt.Errorf("%s: %w at byte %d of %d", t.f.Name(), io.ErrUnexpectedEOF, t.off, t.end)
+	return fmt.Errorf("%s: %w at byte %d of %d", t.name, io.ErrUnexpectedEOF, t.off, t.end)
 }

@@ -93,7 +93,7 @@ func TestCopy(t *testing.T) {
 				got := drain(client, n)
 				var seen int64
 				var slices int
-				moved, err := Copy(rawOf(t, server), f.file(), off, n, func(m int64) {
+				moved, err := Copy(rawOf(t, server), osOf(t, f), off, n, func(m int64) {
 					if m <= 0 || m > SliceBytes {
 						t.Errorf("progress(%d)", m)
 					}
@@ -109,7 +109,7 @@ func TestCopy(t *testing.T) {
 			})
 		}
 	}
-	if pos, err := f.file().Seek(0, io.SeekCurrent); pos != 0 || err != nil {
+	if pos, err := osOf(t, f).Seek(0, io.SeekCurrent); pos != 0 || err != nil {
 		t.Errorf("the file position moved to %d, %v", pos, err)
 	}
 }
@@ -123,14 +123,14 @@ func TestCopyEnds(t *testing.T) {
 		raw := rawOf(t, server)
 		for _, c := range []struct{ off, n, moved int64 }{{500, 600, 500}, {1000, 1, 0}, {2000, 1, 0}} {
 			got := drain(client, c.moved)
-			moved, err := Copy(raw, f.file(), c.off, c.n, nil)
+			moved, err := Copy(raw, osOf(t, f), c.off, c.n, nil)
 			if moved != c.moved || !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%s %+v: %d, %v", name, c, moved, err)
 			}
 			<-got
 		}
 		for _, n := range []int64{0, -1} {
-			if moved, err := Copy(raw, f.file(), 0, n, nil); moved != 0 || err != nil {
+			if moved, err := Copy(raw, osOf(t, f), 0, n, nil); moved != 0 || err != nil {
 				t.Errorf("%s: %d bytes: %d, %v", name, n, moved, err)
 			}
 		}
@@ -148,7 +148,7 @@ func TestCopyDeadline(t *testing.T) {
 		server, client := pair(t, "tcp")
 		renewed := false
 		must(t, server.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
-		moved, err := Copy(rawOf(t, server), f.file(), 0, f.Size(), func(int64) {
+		moved, err := Copy(rawOf(t, server), osOf(t, f), 0, f.Size(), func(int64) {
 			renewed = true
 			server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		})
@@ -169,18 +169,19 @@ func TestCopyClientGone(t *testing.T) {
 		sendfile = kernel
 		server, client := pair(t, "unix")
 		client.Close()
-		moved, err := Copy(rawOf(t, server), f.file(), 0, f.Size(), nil)
+		moved, err := Copy(rawOf(t, server), osOf(t, f), 0, f.Size(), nil)
 		if moved != 0 || !errors.Is(err, unix.EPIPE) {
 			t.Errorf("%s: %d, %v", name, moved, err)
 		}
 		server.Close()
-		if _, err = Copy(rawOf2(server), f.file(), 0, f.Size(), nil); !errors.Is(err, net.ErrClosed) {
+		if _, err = Copy(rawOf2(server), osOf(t, f), 0, f.Size(), nil); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s: closed connection: %v", name, err)
 		}
 	}
-	f.file().Close()
+	closed := osOf(t, f)
+	closed.Close()
 	server, _ := pair(t, "unix")
-	if _, err := Copy(rawOf(t, server), f.file(), 0, f.Size(), nil); err == nil {
+	if _, err := Copy(rawOf(t, server), closed, 0, f.Size(), nil); err == nil {
 		t.Error("closed file: no error")
 	}
 }
@@ -267,7 +268,7 @@ func TestLargeFile(t *testing.T) {
 	for _, mark := range marks[:2] {
 		server, client := pair(t, "tcp")
 		got := drain(client, 3<<20)
-		if n, err := Copy(rawOf(t, server), f.file(), mark-2<<20, 3<<20, nil); n != 3<<20 || err != nil {
+		if n, err := Copy(rawOf(t, server), osOf(t, f), mark-2<<20, 3<<20, nil); n != 3<<20 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
 		if b := <-got; string(b[2<<20:2<<20+10]) != "0123456789" {
@@ -297,7 +298,7 @@ func TestPart(t *testing.T) {
 		{"used up", io.LimitReader(at(0), -1), 0, true},
 		{"two limits", io.LimitReader(io.LimitReader(at(0), 7), 9), 7, true},
 		{"two limits, inner greater", io.LimitReader(io.LimitReader(at(0), 9), 7), 7, true},
-		{"file", f.file(), 0, false},
+		{"file", osOf(t, f), 0, false},
 		{"limited string", io.LimitReader(strings.NewReader("x"), 1), 0, false},
 		{"nil", nil, 0, false},
 	} {

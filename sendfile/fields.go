@@ -6,45 +6,32 @@ import (
 	"encoding/binary"
 	"net/http"
 	"strconv"
-	"sync/atomic"
+	"time"
 )
 
-// version is what tells one version of a file from another.
-type version struct {
-	inode    uint64
-	size     int64
-	modified int64 // nanoseconds
-}
-
-// fields are what an answer says of a version of a file.
+// fields are what an answer says of a file. To make them costs as much as everything else that is done for a small file
+// beside its system calls.
 type fields struct {
-	of           version
 	etag         string
 	lastModified string // "": the file system keeps no times
 	length       string
 }
 
-// recent are the fields of files that were sent last. To make them costs as much as everything else that is done for a
-// small file beside its system calls.
-var recent [256]atomic.Pointer[fields]
-
 // fields returns those of the file.
 func (f *File) fields() *fields {
-	v := version{f.inode, f.size, f.modTime.UnixNano()}
-	place := &recent[(v.inode^uint64(v.modified))*0x9e3779b97f4a7c15>>56]
-	if known := place.Load(); known != nil && known.of == v {
-		return known
+	if made := f.made.Load(); made != nil {
+		return made
 	}
-	made := &fields{of: v, etag: v.tag(), length: strconv.FormatInt(f.size, 10)}
-	if f.modTime.Unix() != 0 { // a file system that keeps no times says 0
-		made.lastModified = f.modTime.UTC().Format(http.TimeFormat)
+	made := &fields{etag: f.is.tag(), length: strconv.FormatInt(f.is.size, 10)}
+	if t := time.Unix(0, f.is.modified); t.Unix() != 0 { // a file system that keeps no times says 0
+		made.lastModified = t.UTC().Format(http.TimeFormat)
 	}
-	place.Store(made)
+	f.made.Store(made)
 	return made
 }
 
 // tag is the entity tag.
-func (v version) tag() string {
+func (v *identity) tag() string {
 	var in [24]byte
 	binary.LittleEndian.PutUint64(in[0:], v.inode)
 	binary.LittleEndian.PutUint64(in[8:], uint64(v.size))

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"sluice/internal/leak"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain also is the server process of the strace test, and checks that the tests leave nothing behind.
@@ -70,6 +72,16 @@ func openTemp(t testing.TB, name string, content []byte) *File {
 	must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f
+}
+
+// osOf is the file as the os package has it. Both have one position.
+func osOf(t testing.TB, f *File) *os.File {
+	t.Helper()
+	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+	must(t, err)
+	file := os.NewFile(uintptr(fd), f.Name())
+	t.Cleanup(func() { file.Close() })
+	return file
 }
 
 // pattern is n bytes that do not repeat at any power of two.

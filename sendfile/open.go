@@ -51,7 +51,7 @@ var openat2 = unix.Openat2
 func (s *Sender) Open(o Order) (*File, error) {
 	p := clean(o.Path)
 	if root, rel, ok := s.rootOf(p); ok {
-		return openBelow(root, rel, p, s.symlinks)
+		return s.files.openBelow(root, rel, s.symlinks)
 	}
 	return nil, &Error{
 		Op: "open", Path: p, Status: http.StatusForbidden, Root: strings.Join(s.roots, ", "), Rule: "outside every root",
@@ -94,19 +94,34 @@ func below(dir, p string) (rel string, ok bool) {
 // root; a leading slash does not change that. A name that climbs above root by ".." is refused with 403, one with a NUL
 // is 404.
 func OpenBeneath(root, name string, s Symlinks) (*File, error) {
-	rel := clean(strings.TrimLeft(name, "/"))
-	full := strings.TrimSuffix(root, "/") + "/" + rel
-	if rel == "." || rel == "./" {
-		rel, full = "", root
-	}
-	if rel == ".." || strings.HasPrefix(rel, "../") {
-		return nil, &Error{Op: "open", Path: full, Status: http.StatusForbidden, Root: root, Rule: "outside the root"}
-	}
-	return openBelow(root, rel, full, s)
+	return (*Cache)(nil).OpenBeneath(root, name, s)
 }
 
-// openBelow opens rel, which is clean and relative, below root. full is its name for the log.
-func openBelow(root, rel, full string, s Symlinks) (*File, error) {
+// OpenBeneath is the package's OpenBeneath, of a file that may be open already.
+func (c *Cache) OpenBeneath(root, name string, s Symlinks) (*File, error) {
+	rel := clean(strings.TrimLeft(name, "/"))
+	if rel == "." || rel == "./" {
+		rel = ""
+	}
+	if rel == ".." || strings.HasPrefix(rel, "../") {
+		full := strings.TrimSuffix(root, "/") + "/" + rel
+		return nil, &Error{Op: "open", Path: full, Status: http.StatusForbidden, Root: root, Rule: "outside the root"}
+	}
+	return c.openBelow(root, rel, s)
+}
+
+// openBelow opens rel, which is clean and relative, below root: it may be open already.
+func (c *Cache) openBelow(root, rel string, s Symlinks) (*File, error) {
+	full := root
+	if rel != "" {
+		full = strings.TrimSuffix(root, "/") + "/" + rel
+	}
+	return c.open(key{full, len(root), s})
+}
+
+// openBelow opens a file below root, the path of which that of the file begins with. Both are clean.
+func openBelow(root, full string, s Symlinks) (*File, error) {
+	rel := strings.TrimPrefix(full[len(root):], "/")
 	switch {
 	case rel == "":
 		return nil, &Error{
@@ -119,10 +134,8 @@ func openBelow(root, rel, full string, s Symlinks) (*File, error) {
 	case path.IsAbs(rel) || s < Beneath || s > Follow:
 		return nil, openError(root, full, unix.EINVAL)
 	}
-	if strings.HasPrefix(full, root) {
-		if f := OpenLinkless(full); f != nil {
-			return f, nil
-		}
+	if f, err := openLinkless(full); err == nil {
+		return f, nil
 	}
 	dir, err := openRetry(unix.AT_FDCWD, root, howRoot)
 	if err != nil {
@@ -146,16 +159,20 @@ func openBelow(root, rel, full string, s Symlinks) (*File, error) {
 
 // OpenLinkless opens a regular file on whose way no symbolic link lies, which no mode refuses. nil is any other, and
 // whatever went wrong: OpenBeneath tells. The path is clean and has no "..".
-func OpenLinkless(path string) *File {
-	fd, err := openRetry(unix.AT_FDCWD, path, howPlain)
-	if err != nil {
-		return nil
-	}
-	f, err := newFile(fd, path)
+func (c *Cache) OpenLinkless(path string) *File {
+	f, err := c.open(key{path, -1, Deny})
 	if err != nil {
 		return nil
 	}
 	return f
+}
+
+func openLinkless(path string) (*File, error) {
+	fd, err := openRetry(unix.AT_FDCWD, path, howPlain)
+	if err != nil {
+		return nil, err
+	}
+	return newFile(fd, path)
 }
 
 func openRetry(dir int, name string, how *unix.OpenHow) (fd int, err error) {

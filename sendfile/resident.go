@@ -114,7 +114,7 @@ type hits [4096]atomic.Uint32
 
 // place is that of a file, and its mark there.
 func (h *hits) place(f *File) (*atomic.Uint32, uint32) {
-	sum := (f.inode ^ f.dev<<32 ^ f.dev>>32) * 0x9e3779b97f4a7c15
+	sum := (f.is.inode ^ f.is.device<<32 ^ f.is.device>>32) * 0x9e3779b97f4a7c15
 	return &h[sum>>52], uint32(sum) | 1
 }
 
@@ -158,7 +158,7 @@ func (o *oddities) of(f *File) fsKind {
 		return fsOrdinary
 	}
 	for _, x := range *list {
-		if x.dev == f.dev {
+		if x.dev == f.is.device {
 			return x.kind
 		}
 	}
@@ -179,9 +179,9 @@ func (o *oddities) note(f *File) {
 		old := o.list.Load()
 		var list []oddity
 		if old != nil {
-			list = slices.DeleteFunc(slices.Clone(*old), func(x oddity) bool { return x.dev == f.dev })
+			list = slices.DeleteFunc(slices.Clone(*old), func(x oddity) bool { return x.dev == f.is.device })
 		}
-		list = append(list, oddity{f.dev, kind})
+		list = append(list, oddity{f.is.device, kind})
 		list = list[max(0, len(list)-maxOddities):]
 		if o.list.CompareAndSwap(old, &list) {
 			return

@@ -77,5 +77,9 @@ func (p *Reply) readSmall(ctx context.Context, f *File, b []byte) (bool, error) 
 	case err != nil && ctx.Err() != nil:
 		return true, fmt.Errorf("send %s: %w", f.Name(), err)
 	}
-	return err == nil && n == len(b), nil
+	if err != nil || n < len(b) {
+		f.short.Store(true)
+		return false, nil
+	}
+	return true, nil
 }

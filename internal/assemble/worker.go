@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"sluice/cgi"
@@ -44,6 +46,7 @@ type Worker struct {
 	Front   http1.Options
 	Handler *front.Handler
 	Pools   map[string]*spawner.Pool // by app, where the supervisor owns the children
+	Files   *sendfile.Cache          // files of every origin; nil: none are kept open
 	// ProxyFrom are, for each listener of the configuration, the peers that have to
 	// send a PROXY header.
 	ProxyFrom []*peer.Networks
@@ -54,7 +57,8 @@ type Worker struct {
 // NewWorker assembles a worker. Its errors are programming errors or what only
 // the running system can tell, since the configuration has been validated.
 func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
-	w := &Worker{Pools: map[string]*spawner.Pool{}, reads: sendfile.NewReads(c.Send.IOThreads, c.Send.IOQueue)}
+	w := &Worker{Pools: map[string]*spawner.Pool{}, Files: sendfile.NewCache(c.Send.Cache),
+		reads: sendfile.NewReads(c.Send.IOThreads, c.Send.IOQueue)}
 	apps := map[string]*front.App{}
 	for _, a := range c.Apps {
 		app, err := w.app(c, a, in)
@@ -66,7 +70,7 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 	var sites []*front.Site
 	place := 0
 	for _, s := range c.Sites {
-		sites = append(sites, site(s, apps, place))
+		sites = append(sites, w.site(s, apps, place))
 		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
@@ -138,7 +142,7 @@ var slashes = map[string]front.SlashPolicy{"refuse": front.RefuseSlashes, "decod
 
 func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, error) {
 	log := in.Log.With("app", a.Name)
-	sender, err := sender(a, w.reads)
+	sender, err := w.sender(a)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +175,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	}
 	b := &exchange.FastCGI{Role: roles[a.Role], WriteTimeout: a.ReadTimeout, Stderr: stderr}
 	if len(a.Address) > 0 {
-		b.Pool, b.ByURL, x.Patience = upstreams(a, in, log), a.Balance == "hash", a.ConnectTimeout
+		b.Pool, b.ByURL, x.Patience = w.upstreams(a, in, log), a.Balance == "hash", a.ConnectTimeout
 	} else {
 		b.Pool = w.pool(c, a, in, func() { b.AskValues(a.Connections, log) })
 	}
@@ -179,7 +183,7 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	return f, nil
 }
 
-func sender(a *config.App, reads *sendfile.Reads) (*sendfile.Sender, error) {
+func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
 	if len(a.SendFile.Roots) == 0 {
 		return nil, nil
 	}
@@ -192,7 +196,7 @@ func sender(a *config.App, reads *sendfile.Reads) (*sendfile.Sender, error) {
 		return nil, err
 	}
 	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
-		Decode: a.SendFile.Decode, Symlinks: links, Type: types, Reads: reads})
+		Decode: a.SendFile.Decode, Symlinks: links, Type: types, Files: w.Files, Reads: w.reads})
 }
 
 func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {
@@ -239,7 +243,7 @@ func scripts(a *config.App, in Inputs, log *slog.Logger, stderr *cgi.ErrorLog) *
 
 // upstreams are somebody else's children: who else wants them is not known, so
 // no connection is kept (it would pin one).
-func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
+func (w *Worker) upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
 		Down: func(t spawner.Target, down bool) {
 			if down {
@@ -248,19 +252,27 @@ func upstreams(a *config.App, in Inputs, log *slog.Logger) *spawner.Pool {
 				log.Info("address is back", "address", t.Address)
 			}
 		}}
-	o.Dial = in.dial()
+	o.Dial = w.dial(in)
 	for _, t := range a.Address {
 		o.Targets = append(o.Targets, spawner.Target{Network: t.Network, Address: t.Address})
 	}
 	return spawner.NewPool(o)
 }
 
-// dial connects to unix sockets within the set.
-func (in *Inputs) dial() func(network, path string, timeout time.Duration) (net.Conn, error) {
+// dial connects to unix sockets within the set. A child is worth more than a file
+// that is kept open.
+func (w *Worker) dial(in Inputs) func(network, path string, timeout time.Duration) (net.Conn, error) {
 	if in.Set == nil {
 		return nil
 	}
-	return func(_, path string, _ time.Duration) (net.Conn, error) { return in.Set.Dial(path) }
+	return func(_, path string, _ time.Duration) (net.Conn, error) {
+		c, err := in.Set.Dial(path)
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			w.Files.Release()
+			c, err = in.Set.Dial(path)
+		}
+		return c, err
+	}
 }
 
 // pool is of sluice's own children. Connections to them are kept only if no
@@ -269,7 +281,7 @@ func (in *Inputs) dial() func(network, path string, timeout time.Duration) (net.
 func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *spawner.Pool {
 	o := spawner.PoolOptions{App: a.Name, ConnectTimeout: a.ConnectTimeout, Ledger: in.Ledger(a.Name),
 		KeepAlive: a.Keepalive && c.Workers == 1, Report: in.Report}
-	o.Dial = in.dial()
+	o.Dial = w.dial(in)
 	if a.Connections > 1 {
 		o.Began = ask
 	}
@@ -282,7 +294,7 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 }
 
 // site assembles a site; place is the number of its first route.
-func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
+func (w *Worker) site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 	f := &front.Site{
 		Hosts:          s.Hosts,
 		Root:           strings.TrimSuffix(s.Root, "/"),
@@ -291,6 +303,7 @@ func site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
 		HideDotfiles:   s.Dotfiles == "hide",
 		FollowSymlinks: s.FollowSymlinks,
 		Types:          s.Types,
+		Files:          w.Files,
 	}
 	for i, r := range s.Routes {
 		f.Routes = append(f.Routes, &front.Route{

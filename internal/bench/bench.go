@@ -72,7 +72,7 @@ func (b *bench) close() {
 
 // findSluice builds sluice unless one was named; without it the peers remain.
 func (b *bench) findSluice(ctx context.Context) error {
-	if !b.wants("sluice") {
+	if !b.wants("sluice") && !b.wants(sluiceMany) {
 		return nil
 	}
 	if b.sluice == "" {

@@ -152,7 +152,7 @@ func (l *coldLoad) ask(ctx context.Context, a *asker) error {
 			if err != nil {
 				return errors.New("503 without Retry-After")
 			}
-			pause(ctx, time.Duration((float64(after) + rand.Float64()) * float64(time.Second)))
+			pause(ctx, time.Duration((float64(after)+rand.Float64())*float64(time.Second)))
 		case resp.StatusCode != http.StatusOK || n != coldSize:
 			return fmt.Errorf("status %s, %d bytes", resp.Status, n)
 		default:

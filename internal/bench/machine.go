@@ -59,7 +59,7 @@ var fairness = []string{
 	"Clients, children and server share the CPUs: requests/s also measures the load generator and the children.",
 	"No server writes an access log. All may send files by sendfile(2) (small ones lighttpd and sluice read and write), nginx with tcp_nopush; keep-alive is never ended by a number of requests.",
 	"nginx has a process for each CPU, nginx-1 a single one: on few CPUs now the one and now the other is ahead, and bars are held to the better. `reuseport` and `accept_mutex`, tried in the same rounds, were not better than the two.",
-	"nginx keeps connections to private children that hold many connections each; nginx-nokeep, lighttpd and Apache reach the same program in its one-connection mode.",
+	"nginx and sluice-many keep connections to children that hold many each; sluice, nginx-nokeep, lighttpd and Apache reach the same program in its one-connection mode, which is that of PHP.",
 	"PHP: nginx and Apache use php-fpm, lighttpd and sluice spawn php-cgi; as many processes each, opcache as the distribution sets it.",
 	"nginx-cache is nginx with open_file_cache.",
 	"wrk leaves out connections that hang; where fewer than a quarter of the clients are active (mean latency × rate), that is counted as an error. With a connection for each request its latency begins when it is connected.",

@@ -26,10 +26,11 @@ type server struct {
 
 var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend, kindCold}
 
-// servers are in the order of the tables. nginx-1, nginx-nokeep, nginx-cache
-// and nginx-aio are nginx with one thing changed.
+// servers are in the order of the tables. sluice-many, nginx-1, nginx-nokeep, nginx-cache and
+// nginx-aio are sluice or nginx with one thing changed.
 var servers = []server{
 	{"sluice", "", allKinds, startSluice, false},
+	{"sluice-many", "", []kind{kindFastCGI}, startSluice, true},
 	{"nginx", "nginx", allKinds, startNginx, false},
 	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true},
 	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true},
@@ -106,7 +107,10 @@ func (st site) Descriptors() int { return 2 * st.Held }
 func (st *site) spawn(b *bench, in *instance) error {
 	switch in.scenario.kind {
 	case kindFastCGI:
-		st.Words = b.child(false, "")
+		st.Words = b.child(in.name == sluiceMany, "")
+		if in.name == sluiceMany {
+			st.More += "connections = 16\n"
+		}
 	case kindSend:
 		st.Words = in.sender(b, "X-Sendfile="+filepath.Join(b.files, in.scenario.file))
 	case kindPHP:

@@ -13,6 +13,10 @@ import (
 // sluiceReady is what sluice prints once it serves.
 const sluiceReady = "sluice: ready"
 
+// sluiceMany is sluice with the children of plain nginx, which hold many
+// connections; those of plain "sluice" take one at a time, as PHP does.
+const sluiceMany = "sluice-many"
+
 // sluicePackage is the program to measure.
 const sluicePackage = "sluice/cmd/sluice"
 

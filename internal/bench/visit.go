@@ -18,7 +18,7 @@ func (b *bench) runScenario(ctx context.Context, s scenario) *result {
 	defer b.procs.stopAll()
 	res := &result{scenario: s}
 	for _, sv := range servers {
-		if !sv.can(s) || !b.wants(sv.name) || sv.name == "sluice" && b.sluice == "" {
+		if !sv.can(s) || !b.wants(sv.name) || strings.HasPrefix(sv.name, "sluice") && b.sluice == "" {
 			continue
 		}
 		in, err := b.startInstance(ctx, sv, s)

@@ -189,7 +189,7 @@ func (t *Target) open() (*sendfile.File, error) {
 	if !t.Site.FollowSymlinks {
 		links = sendfile.Deny
 	}
-	return sendfile.OpenBeneath(t.Root, t.File, links)
+	return t.Site.Files.OpenBeneath(t.Root, t.File, links)
 }
 
 // notOpened answers for a file that could not be opened.

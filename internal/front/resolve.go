@@ -383,7 +383,7 @@ func (s *Site) openHere(r *Route, root, name string, q query) (Target, bool) {
 		return Target{}, false
 	}
 	full := root + name
-	f := sendfile.OpenLinkless(full)
+	f := s.Files.OpenLinkless(full)
 	if f == nil {
 		return Target{}, false
 	}

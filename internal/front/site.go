@@ -8,6 +8,7 @@ import (
 	"sluice/cgi"
 	"sluice/internal/exchange"
 	"sluice/internal/scoreboard"
+	"sluice/sendfile"
 )
 
 // Site is one set of hosts, with a folder and routes.
@@ -20,6 +21,7 @@ type Site struct {
 	FollowSymlinks bool
 	Types          map[string]string
 	Routes         []*Route
+	Files          *sendfile.Cache // keeps files open; nil: none are kept
 
 	sources sources
 }

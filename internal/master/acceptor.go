@@ -43,7 +43,7 @@ func (w *worker) startAccepting(c *config.Config, files map[string][]*os.File, p
 	w.listening = files[fileListener]
 	w.acceptor, err = accept.New(accept.Options{Mode: o.Mode, Lock: lock, Alone: c.Workers == 1, Listeners: fds, Set: w.set,
 		Take: func(i, fd int, peer netip.AddrPort) { w.front.Take(listeners[i], fd, peer) },
-		Room: w.front.Room, Log: w.log, Place: board})
+		Room: w.front.Room, Short: w.asm.Files.Release, Log: w.log, Place: board})
 	if err != nil {
 		return err
 	}

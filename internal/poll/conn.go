@@ -23,6 +23,7 @@ type Conn struct {
 	place place
 
 	users  atomic.Int64 // calls that use the descriptor, and the closed bit
+	lazy   bool         // room to write is told of only while somebody waits for it
 	hungup atomic.Uint32
 	parked atomic.Bool
 
@@ -48,12 +49,15 @@ const (
 )
 
 // connEvents are edges: each is told once for what arrives or becomes free.
-const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+const (
+	connEvents = lazyEvents | unix.EPOLLOUT
+	lazyEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+)
 
 // Conn takes over a stream socket that does not block. The remote address may be
 // nil: it is then asked for when somebody wants it.
 func (s *Set) Conn(fd int, remote net.Addr) (*Conn, error) {
-	c, err := s.takeOver(fd, connEvents)
+	c, err := s.takeOver(&Conn{fd: fd}, connEvents)
 	if err == nil && remote != nil {
 		c.SetRemoteAddr(remote)
 	}
@@ -66,11 +70,15 @@ func (s *Set) Conn(fd int, remote net.Addr) (*Conn, error) {
 // Where a writer asks for a pipe of packets (O_DIRECT) a Read may wait although
 // there is another packet: for the next one, or the end.
 func (s *Set) Pipe(fd int) (*Conn, error) {
-	return s.takeOver(fd, unix.EPOLLIN|unix.EPOLLET)
+	return s.takeOver(&Conn{fd: fd}, unix.EPOLLIN|unix.EPOLLET)
 }
 
 // Dial connects to a unix socket, at once or not at all: EAGAIN is a full
 // backlog.
+//
+// A unix socket says that there is room whenever its peer reads, not only after
+// there was none as one of TCP does. That would wake the set once more for each
+// request that a child takes, so it is asked for when there is none.
 func (s *Set) Dial(path string) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -86,17 +94,21 @@ func (s *Set) Dial(path string) (*Conn, error) {
 		unix.Close(fd)
 		return nil, &net.OpError{Op: "dial", Net: "unix", Addr: unixAddr(path), Err: os.NewSyscallError("connect", err)}
 	}
-	return s.Conn(fd, unixAddr(path))
+	c, err := s.takeOver(&Conn{fd: fd, lazy: true}, lazyEvents)
+	if err == nil {
+		c.SetRemoteAddr(unixAddr(path))
+	}
+	return c, err
 }
 
 func unixAddr(path string) net.Addr { return &net.UnixAddr{Name: path, Net: "unix"} }
 
-// takeOver puts a descriptor into the set for good, or closes it.
-func (s *Set) takeOver(fd int, events uint32) (*Conn, error) {
-	c := &Conn{set: s, fd: fd}
+// takeOver puts a connection's descriptor into the set for good, or closes it.
+func (s *Set) takeOver(c *Conn, events uint32) (*Conn, error) {
+	c.set = s
 	var err error
-	if c.place, err = s.add(fd, events, c, nil); err != nil {
-		unix.Close(fd)
+	if c.place, err = s.add(c.fd, events, c, nil); err != nil {
+		unix.Close(c.fd)
 		return nil, err
 	}
 	return c, nil

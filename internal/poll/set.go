@@ -154,12 +154,25 @@ func (s *Set) add(fd int, events uint32, c *Conn, w *Watch) (place, error) {
 	e.conn, e.watch = c, w
 	p := place{i, e.gen}
 	s.mu.Unlock()
-	ev := unix.EpollEvent{Events: events, Fd: int32(p.index), Pad: int32(p.gen)}
-	if err := unix.EpollCtl(s.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	if err := s.control(unix.EPOLL_CTL_ADD, fd, events, p); err != nil {
 		s.remove(p)
-		return place{}, fmt.Errorf("poll: %w", os.NewSyscallError("epoll_ctl", err))
+		return place{}, err
 	}
 	return p, nil
+}
+
+// change says anew which events of a descriptor are told. Those that are there
+// already are told again.
+func (s *Set) change(fd int, events uint32, p place) error {
+	return s.control(unix.EPOLL_CTL_MOD, fd, events, p)
+}
+
+func (s *Set) control(op, fd int, events uint32, p place) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(p.index), Pad: int32(p.gen)}
+	if err := unix.EpollCtl(s.epfd, op, fd, &ev); err != nil {
+		return fmt.Errorf("poll: %w", os.NewSyscallError("epoll_ctl", err))
+	}
+	return nil
 }
 
 // place is where a descriptor's events lead.

@@ -75,6 +75,12 @@ func (c *Conn) waitRead() error { return c.wait(&c.reader, closedSide|broken) }
 // waitWrite waits for room. A peer that has only closed its side may still take
 // what is sent.
 func (c *Conn) waitWrite() error {
+	if c.lazy {
+		if err := c.set.change(c.fd, connEvents, c.place); err != nil {
+			return err
+		}
+		defer c.set.change(c.fd, lazyEvents, c.place)
+	}
 	var since time.Time
 	for queued := -1; ; {
 		most := time.Duration(c.sendTimeout.Load())

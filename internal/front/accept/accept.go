@@ -38,6 +38,7 @@ type Options struct {
 	Room func() int
 
 	Log   *slog.Logger
+	Short func() // gives descriptors back, when accepting runs out of them; nil: there are none
 	Place *scoreboard.Place
 }
 

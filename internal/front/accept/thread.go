@@ -53,7 +53,7 @@ type thread struct {
 }
 
 func newThread(o Options) (*thread, error) {
-	t := &thread{o: o, lock: o.Lock, all: listeners(o.Listeners), trouble: trouble{log: o.Log}, done: make(chan struct{}),
+	t := &thread{o: o, lock: o.Lock, all: listeners(o.Listeners), trouble: trouble{log: o.Log, short: o.Short}, done: make(chan struct{}),
 		events: make([]unix.EpollEvent, len(o.Listeners)+1)}
 	var err error
 	if t.epfd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {

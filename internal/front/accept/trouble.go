@@ -1,6 +1,7 @@
 package accept
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -31,6 +32,7 @@ const (
 // trouble is how long accepting pauses, and what is said of it.
 type trouble struct {
 	log    *slog.Logger
+	short  func()        // gives descriptors back; may be nil
 	pause  time.Duration // the last; 0: it goes well
 	logged time.Time
 	unsaid int // errors since
@@ -41,6 +43,9 @@ func (t *trouble) fine() { t.pause = 0 }
 
 // next is how long to pause after an error.
 func (t *trouble) next(cause error) time.Duration {
+	if t.short != nil && (errors.Is(cause, unix.EMFILE) || errors.Is(cause, unix.ENFILE)) {
+		t.short()
+	}
 	t.pause = min(max(2*t.pause, pauseLeast), pauseMost)
 	if now := time.Now(); now.Sub(t.logged) < logEvery {
 		t.unsaid++

@@ -3,6 +3,7 @@ package accept
 import (
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,9 @@ func TestNoDescriptors(t *testing.T) {
 		t.Run(m.String(), func(t *testing.T) {
 			fd, dial := listen(t, "tcp", "127.0.0.1:0")
 			board, place := newPlace(t)
-			p := newProbe(t, Options{Mode: m, Lock: lockOf(t, m), Listeners: []int{fd}, Place: place})
+			var asked atomic.Int32
+			p := newProbe(t, Options{Mode: m, Lock: lockOf(t, m), Listeners: []int{fd}, Place: place,
+				Short: func() { asked.Add(1) }})
 			p.start()
 			dial()
 			p.wait(1)
@@ -53,6 +56,9 @@ func TestNoDescriptors(t *testing.T) {
 			w := snap.Workers[0]
 			if w.Accepts != 1 || w.Empty < 2 || w.Empty > 20 {
 				t.Errorf("%d accepted, %d wake-ups without in 300 ms", w.Accepts, w.Empty)
+			}
+			if asked.Load() == 0 {
+				t.Error("nobody was asked for descriptors")
 			}
 			restore()
 			p.wait(2)

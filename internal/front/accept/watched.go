@@ -28,7 +28,7 @@ type watched struct {
 }
 
 func newWatched(o Options) *watched {
-	return &watched{o: o, all: listeners(o.Listeners), trouble: trouble{log: o.Log}}
+	return &watched{o: o, all: listeners(o.Listeners), trouble: trouble{log: o.Log, short: o.Short}}
 }
 
 func (w *watched) start() error {
