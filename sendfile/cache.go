@@ -16,7 +16,8 @@ import (
 // is compared with what its path reaches by then (one stat), so that whoever edits a file sees the edit; one that is
 // hot is not, and may be up to a second old.
 type Cache struct {
-	most int
+	most  int
+	reads *Reads // nil: no bounds
 
 	mu    sync.Mutex
 	files map[key]*entry
@@ -42,11 +43,11 @@ type key struct {
 }
 
 // open opens the file.
-func (k *key) open() (*File, error) {
+func (k *key) open(r *Reads) (*File, error) {
 	if k.root < 0 {
-		return openLinkless(k.path)
+		return openLinkless(r, k.path)
 	}
-	return openBelow(k.path[:k.root], k.path, k.links)
+	return openBelow(r, k.path[:k.root], k.path, k.links)
 }
 
 // entry is a place for an open file. The first to ask for it opens it, and those who come meanwhile wait for that.
@@ -68,18 +69,19 @@ type entry struct {
 // start is what the times of entries count from: a difference of times is cheaper than a time.
 var start = time.Now()
 
-// NewCache returns a Cache that keeps at most so many descriptors; nil for none.
-func NewCache(most int) *Cache {
-	if most <= 0 {
-		return nil
-	}
-	return &Cache{most: most, files: map[key]*entry{}}
+// NewCache returns a Cache that keeps at most so many descriptors, of files that are opened within the bounds of r, if it
+// is not nil.
+func NewCache(most int, r *Reads) *Cache {
+	return &Cache{most: max(most, 0), reads: r, files: map[key]*entry{}}
 }
 
 // open returns the file of a key: a kept one, or a new one. The caller closes it.
 func (c *Cache) open(k key) (*File, error) {
-	if c == nil {
-		return k.open()
+	switch {
+	case c == nil:
+		return k.open(nil)
+	case c.most == 0:
+		return k.open(c.reads)
 	}
 	for {
 		e, state := c.find(k)
@@ -130,10 +132,10 @@ func (c *Cache) find(k key) (*entry, found) {
 // load opens the file of a new entry. A failure is for those who wait, and not kept.
 func (c *Cache) load(e *entry) (*File, error) {
 	e.looked.Store(int64(time.Since(start)))
-	file, err := e.key.open()
+	file, err := e.key.open(c.reads)
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		c.Release()
-		file, err = e.key.open()
+		file, err = e.key.open(c.reads)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,7 +165,7 @@ func (c *Cache) current(e *entry) bool {
 		return true // somebody looks
 	}
 	e.uses.Store(0)
-	again, err := e.key.open()
+	again, err := e.key.open(c.reads)
 	if err != nil {
 		return false
 	}

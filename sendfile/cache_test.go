@@ -52,7 +52,7 @@ func TestCacheOpensOnce(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(dir+"/f", []byte("text"), 0o644))
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCache(8)
+		c := NewCache(8, nil)
 		opens := countOpens(t)
 		var all sync.WaitGroup
 		for range 100 {
@@ -99,7 +99,7 @@ func TestCacheSeesChanges(t *testing.T) {
 				{"a link out", func(f string) error { must(t, os.Remove(f)); return os.Symlink("/etc/passwd", f) }, "", 403},
 			}
 			synctest.Test(t, func(t *testing.T) {
-				c := NewCache(8)
+				c := NewCache(8, nil)
 				for _, ch := range changes {
 					must(t, os.WriteFile(at(ch.name), []byte("text"), 0o644))
 					uses := 1
@@ -130,7 +130,7 @@ func TestCacheShrunk(t *testing.T) {
 	for name, size := range map[string]int{"small": 1000, "large": 2 * smallFile} {
 		must(t, os.WriteFile(dir+"/"+name, pattern(size), 0o644))
 		synctest.Test(t, func(t *testing.T) {
-			c := NewCache(8)
+			c := NewCache(8, nil)
 			get := func() (int, error) {
 				f, err := c.OpenBeneath(dir, name, Beneath)
 				must(t, err)
@@ -163,7 +163,7 @@ func TestCacheBound(t *testing.T) {
 		must(t, os.WriteFile(fmt.Sprintf("%s/%d", dir, i), []byte(fmt.Sprint(i)), 0o644))
 	}
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCache(most)
+		c := NewCache(most, nil)
 		before := descriptors(t)
 		for range 3 {
 			for i := range files {
@@ -199,7 +199,7 @@ func descriptors(t *testing.T) int {
 func TestCacheKeepsWhatIsSent(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(dir+"/f", []byte("text"), 0o644))
-	c := NewCache(1)
+	c := NewCache(1, nil)
 	f, err := c.OpenBeneath(dir, "f", Beneath)
 	must(t, err)
 	must(t, os.Remove(dir+"/f"))
@@ -220,7 +220,7 @@ func TestCacheKeepsWhatIsSent(t *testing.T) {
 func TestCacheFailures(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Mkdir(dir+"/d", 0o755))
-	c := NewCache(4)
+	c := NewCache(4, nil)
 	for range 3 {
 		for name, want := range map[string]int{"missing": 404, "d": 403, "../x": 403, "": 403, "a\x00": 404} {
 			if _, status := read(t, c, dir, name); status != want {
@@ -242,7 +242,7 @@ func TestCacheOutOfDescriptors(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		must(t, os.WriteFile(dir+"/"+name, []byte(name), 0o644))
 	}
-	c := NewCache(4)
+	c := NewCache(4, nil)
 	wantText(t, c, dir, "a", "a")
 	kernel := openat2
 	defer func() { openat2 = kernel }()
@@ -266,7 +266,7 @@ func TestCachePolicies(t *testing.T) {
 	must(t, os.Mkdir(dir+"/r", 0o755))
 	must(t, os.WriteFile(dir+"/out", []byte("out"), 0o644))
 	must(t, os.Symlink("../out", dir+"/r/link"))
-	c := NewCache(4)
+	c := NewCache(4, nil)
 	defer c.Release()
 	for range 3 {
 		for _, p := range []struct {
@@ -282,7 +282,7 @@ func TestCachePolicies(t *testing.T) {
 				t.Errorf("%+v: %v", p, err)
 			}
 		}
-		if f := c.OpenLinkless(dir + "/r/link"); f != nil {
+		if f, _ := c.OpenLinkless(dir + "/r/link"); f != nil {
 			t.Error("a link was opened as if it were none")
 			f.Close()
 		}
@@ -301,7 +301,7 @@ func TestCacheStress(t *testing.T) {
 	for i := range files {
 		write(i, "a")
 	}
-	c := NewCache(files / 2)
+	c := NewCache(files/2, nil)
 	before := descriptors(t)
 	var all sync.WaitGroup
 	for range 4 {
@@ -334,7 +334,7 @@ func TestCacheStress(t *testing.T) {
 func BenchmarkCacheHit(b *testing.B) {
 	dir := b.TempDir()
 	must(b, os.WriteFile(dir+"/f", []byte("text"), 0o644))
-	c := NewCache(8)
+	c := NewCache(8, nil)
 	defer c.Release()
 	b.ReportAllocs()
 	for b.Loop() {

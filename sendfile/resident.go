@@ -11,7 +11,7 @@ import (
 
 // What the kernel is asked; replaced by tests that need a slow disk or an older kernel.
 var (
-	pread     = preadBlocking
+	pread     = preadWaiting
 	preadNow  = preadNoWait
 	cacheStat = pagesCached
 )
@@ -172,7 +172,7 @@ const maxOddities = 64
 func (o *oddities) note(f *File) {
 	kind := fsSilent
 	var st unix.Statfs_t
-	if unix.Fstatfs(f.fd, &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC) {
+	if unix.Fstatfs(f.fd, &st) == nil && (uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC) {
 		kind = fsMemory
 	}
 	for {

@@ -57,8 +57,8 @@ type Worker struct {
 // NewWorker assembles a worker. Its errors are programming errors or what only
 // the running system can tell, since the configuration has been validated.
 func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
-	w := &Worker{Pools: map[string]*spawner.Pool{}, Files: sendfile.NewCache(c.Send.Cache),
-		reads: sendfile.NewReads(c.Send.IOThreads, c.Send.IOQueue)}
+	w := &Worker{Pools: map[string]*spawner.Pool{}, reads: sendfile.NewReads(c.Send.IOThreads, c.Send.IOQueue)}
+	w.Files = sendfile.NewCache(c.Send.Cache, w.reads)
 	apps := map[string]*front.App{}
 	for _, a := range c.Apps {
 		app, err := w.app(c, a, in)

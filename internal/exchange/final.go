@@ -58,6 +58,9 @@ func SendError(err error) *Error {
 }
 
 func (x *run) fileError(err error) error {
+	if errors.Is(err, sendfile.ErrBusy) {
+		return x.sent(err)
+	}
 	kind := BadSendFile
 	var e *sendfile.Error
 	if errors.As(err, &e) {

@@ -168,6 +168,9 @@ func location(p, query string) string {
 // file sends a static file.
 func (h *Handler) file(w *response, r *http.Request, t Target) error {
 	w.track.sends()
+	if t.busy != nil {
+		return exchange.SendError(t.busy)
+	}
 	f := t.opened
 	if f == nil {
 		var err error
@@ -195,7 +198,10 @@ func (t *Target) open() (*sendfile.File, error) {
 // notOpened answers for a file that could not be opened.
 func (h *Handler) notOpened(w *response, r *http.Request, err error) error {
 	var e *sendfile.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.Is(err, sendfile.ErrBusy):
+		return exchange.SendError(err)
+	case !errors.As(err, &e):
 		return err
 	}
 	if e.Status >= 500 {
