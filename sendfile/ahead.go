@@ -3,8 +3,6 @@ package sendfile
 import (
 	"context"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A large file is sent in windows. Before each it is made sure that the window is in memory, so that sendfile(2) never
@@ -70,29 +68,25 @@ func (s *residency) grow(now time.Time) {
 // stale reports whether it is so long ago that the window was looked at that it may have been evicted.
 func (s *residency) stale() bool { return s.reads != nil && time.Since(s.since) > slowWindow }
 
-// bring reads n bytes at off into the page cache, with a permit, and has the disk go on with those that follow.
+// bring reads n bytes at off into the page cache, and has the disk go on with those that follow. What goes wrong, the send
+// will tell.
 func (r *Reads) bring(ctx context.Context, queue int, f *File, off, n, following int64) error {
-	if err := r.acquire(ctx, queue); err != nil {
+	rd, err := r.acquire(ctx, queue)
+	if err != nil {
 		return err
 	}
-	defer r.release()
-	advise(f, off, n+following)
-	sample(pread, f, off, n) // what goes wrong, the send will tell
-	return nil
+	defer r.release(rd)
+	return rd.bring(f.fd, off, n, following)
 }
 
-// ahead has the disk read what will be sent next, unless all permits are in use: the call may wait where the disk's own
+// ahead has the disk read what will be sent next, unless all threads are in use: the call may wait where the disk's own
 // queue is full.
 func (r *Reads) ahead(f *File, off, n int64) {
-	if r.resident(f, off, n) || !r.try() {
+	if r.resident(f, off, n) {
 		return
 	}
-	defer r.release()
-	advise(f, off, n)
-}
-
-func advise(f *File, off, n int64) {
-	for end := off + n; off < end; off += adviceBytes {
-		unix.Fadvise(f.fd, off, min(adviceBytes, end-off), unix.FADV_WILLNEED)
+	if rd := r.try(); rd != nil {
+		defer r.release(rd)
+		rd.bring(f.fd, off, 0, n)
 	}
 }

@@ -12,9 +12,6 @@ import (
 // resolveCached is RESOLVE_CACHED of linux/openat2.h.
 const resolveCached = 0x20
 
-// openat2Cold is replaced by tests that need a slow disk.
-var openat2Cold = openat2Waiting
-
 // cachedHow are the same walks without the disk.
 var cachedHow = map[*unix.OpenHow]*unix.OpenHow{}
 
@@ -40,9 +37,10 @@ func (r *Reads) open(dir int, name string, how *unix.OpenHow) (int, error) {
 	default:
 		return fd, err
 	}
-	if err := r.acquire(context.Background(), beginning); err != nil {
+	rd, err := r.acquire(context.Background(), beginning)
+	if err != nil {
 		return -1, err
 	}
-	defer r.release()
-	return openRetry(openat2Cold, dir, name, how)
+	defer r.release(rd)
+	return openRetry(rd.openat2, dir, name, how)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -12,8 +13,7 @@ import (
 )
 
 // Reads bounds what files that are not in the page cache cost a process. Every read of such a file holds one of a fixed
-// number of permits, since the thread that makes it is lost to everybody else until the disk has answered; what is in the
-// page cache is read at once, without a permit.
+// number of threads until the disk has answered; what is in the page cache is read at once, without one.
 //
 // An answer that has not begun waits in a queue with a bound, and beyond it fails with ErrBusy: nothing has been sent then.
 // The further parts of one whose header has gone wait in a queue of their own, which has no bound, as it is no longer than
@@ -24,11 +24,16 @@ import (
 type Reads struct {
 	threads, queue int
 
-	busy atomic.Int32 // permits in use; changed with mu held
+	busy atomic.Int32 // threads in use; changed with mu held
 
-	mu    sync.Mutex
-	waits [2]list.List // of chan struct{}, closed with the permit: answers that have not begun, and those that have
-	turn  int          // whose permit was the last that was handed over
+	mu       sync.Mutex
+	readers  []*reader    // all that there are
+	idle     []*reader    // those that have nothing to do
+	waits    [2]list.List // of chan *reader, which gets one: answers that have not begun, and those that have
+	turn     int          // whose reader was the last that was handed over
+	finished *os.File     // an eventfd: readers have done their jobs; nil: there is no thread yet
+	told     uintptr      // its number, for the readers
+	ended    sync.WaitGroup
 
 	hits hits
 	odd  oddities
@@ -37,9 +42,24 @@ type Reads struct {
 // ErrBusy is the cause when too many reads wait for the disk already.
 var ErrBusy = errors.New("too many reads wait for the disk")
 
-// NewReads returns Reads with so many permits, at least one, and so many waiting answers.
+// NewReads returns Reads with so many threads, at least one, and so many waiting answers. A thread is started when it is
+// needed for the first time.
 func NewReads(threads, queue int) *Reads {
 	return &Reads{threads: max(threads, 1), queue: max(queue, 0)}
+}
+
+// Close ends the threads. Nothing may be read any more.
+func (r *Reads) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, rd := range r.readers {
+		rd.end()
+	}
+	if r.finished != nil {
+		r.finished.Close()
+	}
+	r.readers, r.idle, r.finished = nil, nil, nil
+	r.ended.Wait()
 }
 
 // The queues.
@@ -48,75 +68,123 @@ const (
 	begun
 )
 
-// acquire waits for a permit. The error is ErrBusy, or that of ctx.
-func (r *Reads) acquire(ctx context.Context, queue int) error {
+// acquire waits for a reader. The error is ErrBusy, or that of ctx.
+func (r *Reads) acquire(ctx context.Context, queue int) (*reader, error) {
 	r.mu.Lock()
-	if r.tryLocked() {
+	if rd := r.takeLocked(); rd != nil {
 		r.mu.Unlock()
-		return nil
+		return rd, nil
 	}
 	wait := &r.waits[queue]
 	if queue == beginning && wait.Len() >= r.queue {
 		r.mu.Unlock()
-		return ErrBusy
+		return nil, ErrBusy
 	}
-	permit := make(chan struct{})
-	place := wait.PushBack(permit)
+	got := make(chan *reader, 1)
+	place := wait.PushBack(got)
 	r.mu.Unlock()
 	select {
-	case <-permit:
-		return nil
+	case rd := <-got:
+		return rd, nil
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
-	case <-permit: // it came at the same moment
-		r.pass()
+	case rd := <-got: // it came at the same moment
+		r.pass(rd)
 	default:
 		wait.Remove(place)
 	}
-	return context.Cause(ctx)
+	return nil, context.Cause(ctx)
 }
 
-// try takes a permit if one is free.
-func (r *Reads) try() bool {
+// try returns a reader that has nothing to do; nil: there is none.
+func (r *Reads) try() *reader {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.tryLocked()
+	return r.takeLocked()
 }
 
-func (r *Reads) tryLocked() bool {
-	if int(r.busy.Load()) >= r.threads {
-		return false
+func (r *Reads) takeLocked() (rd *reader) {
+	switch n := len(r.idle); {
+	case n > 0:
+		rd, r.idle = r.idle[n-1], r.idle[:n-1]
+	case len(r.readers) < r.threads:
+		rd = r.start()
+	default:
+		return nil
 	}
 	r.busy.Add(1)
-	return true
+	return rd
 }
 
-func (r *Reads) release() {
+func (r *Reads) release(rd *reader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pass()
+	r.pass(rd)
 }
 
-// pass hands a permit to the one who has waited longest in the queue whose turn it is.
-func (r *Reads) pass() {
+// pass hands a reader to the one who has waited longest in the queue whose turn it is.
+func (r *Reads) pass(rd *reader) {
 	for range r.waits {
 		r.turn = (r.turn + 1) % len(r.waits)
 		if place := r.waits[r.turn].Front(); place != nil {
-			close(r.waits[r.turn].Remove(place).(chan struct{}))
+			r.waits[r.turn].Remove(place).(chan *reader) <- rd
 			return
 		}
 	}
 	r.busy.Add(-1)
+	r.idle = append(r.idle, rd)
+}
+
+// start makes a reader, with mu held: one without a thread where descriptors are short.
+func (r *Reads) start() *reader {
+	rd := &reader{wake: -1}
+	r.readers = append(r.readers, rd)
+	if r.finished == nil {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		if err != nil {
+			return rd
+		}
+		r.finished, r.told = os.NewFile(uintptr(fd), "finished reads"), uintptr(fd)
+		r.ended.Go(func() { r.collect(r.finished) })
+	}
+	var err error
+	if rd.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		rd.wake = -1
+		return rd
+	}
+	rd.finished = make(chan struct{}, 1)
+	r.ended.Go(func() {
+		rd.run(r.told)
+		unix.Close(rd.wake)
+	})
+	return rd
+}
+
+// collect tells those who wait that their reads are done, until the descriptor is closed.
+func (r *Reads) collect(finished *os.File) {
+	var count [8]byte
+	for {
+		if _, err := finished.Read(count[:]); err != nil {
+			return
+		}
+		r.mu.Lock()
+		for _, rd := range r.readers {
+			if rd.take() {
+				rd.finished <- struct{}{}
+			}
+		}
+		r.mu.Unlock()
+	}
 }
 
 // fill reads b from the file at off. It returns fewer bytes than b has where the file ends, and with an error: ErrBusy,
 // that of ctx, or the system call's.
 func (r *Reads) fill(ctx context.Context, queue int, f *File, b []byte, off int64) (n int, err error) {
 	if r == nil {
-		return readFull(pread, f.fd, b, off)
+		return readFull(unix.Pread, f.fd, b, off)
 	}
 	switch r.look(f, off, int64(len(b))) {
 	case worthTrying:
@@ -127,13 +195,14 @@ func (r *Reads) fill(ctx context.Context, queue int, f *File, b []byte, off int6
 		r.hits.add(f)
 		return n, err
 	case inMemory:
-		return readFull(pread, f.fd, b, off)
+		return readFull(unix.Pread, f.fd, b, off)
 	}
-	if err := r.acquire(ctx, queue); err != nil {
+	rd, err := r.acquire(ctx, queue)
+	if err != nil {
 		return n, err
 	}
-	defer r.release()
-	m, err := readFull(pread, f.fd, b[n:], off+int64(n))
+	defer r.release(rd)
+	m, err := readFull(rd.pread, f.fd, b[n:], off+int64(n))
 	return n + m, err
 }
 

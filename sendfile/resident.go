@@ -11,9 +11,9 @@ import (
 
 // What the kernel is asked; replaced by tests that need a slow disk or an older kernel.
 var (
-	pread     = preadWaiting
 	preadNow  = preadNoWait
 	cacheStat = pagesCached
+	slowPread func(fd int, b []byte, off int64) (int, error) // nil: a reader's
 )
 
 // preadNoWait reads what is in the page cache, and nothing else: EAGAIN if the first byte is not. The scheduler is not
@@ -91,22 +91,18 @@ func (r *Reads) resident(f *File, off, n int64) bool {
 	case inMemory:
 		return true
 	}
-	err := sample(preadNow, f, off, n)
-	if r.isMiss(f, err) {
-		return false
+	var b [1]byte
+	for at, last := off, off+n-1; ; at = min(at+sampleBytes, last) {
+		_, err := readFull(preadNow, f.fd, b[:], at)
+		if r.isMiss(f, err) {
+			return false
+		}
+		if err != nil || at == last {
+			break
+		}
 	}
 	r.hits.add(f)
 	return true // what else is wrong, the send will tell
-}
-
-// sample reads a byte in every sampleBytes, and the last one.
-func sample(read func(fd int, b []byte, off int64) (int, error), f *File, off, n int64) error {
-	var b [1]byte
-	for at, last := off, off+n-1; ; at = min(at+sampleBytes, last) {
-		if _, err := readFull(read, f.fd, b[:], at); err != nil || at == last {
-			return err
-		}
-	}
 }
 
 // hits remembers files that were in the page cache when they were read last, as far as there is room.

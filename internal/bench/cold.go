@@ -50,6 +50,9 @@ func runCold(ctx context.Context, b *bench, in *instance) (x sample) {
 		x.failed(1, "slow disk: %v", err)
 		return x
 	}
+	if err := in.calm(ctx); err != nil {
+		x.failed(1, "before the load: %v", err)
+	}
 	at := 0
 	for _, clients := range []int{0, fewCold, manyCold} {
 		d := aloneTime
@@ -82,6 +85,31 @@ func runCold(ctx context.Context, b *bench, in *instance) (x sample) {
 	}
 	return x
 }
+
+// calm waits until the server has done what clients of the round before have
+// asked for, although they left.
+func (in *instance) calm(ctx context.Context) error {
+	a := &asker{addr: in.address()}
+	defer a.close()
+	fast := 0
+	for end := time.Now().Add(2 * askerLimit); fast < calmAnswers && time.Now().Before(end) && ctx.Err() == nil; fast++ {
+		begin := time.Now()
+		if err := a.ask(ctx, in.scenario.path, in.scenario.size(), false); err != nil {
+			return err
+		}
+		if time.Since(begin) > calmAnswer {
+			fast = -1
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
+	return nil
+}
+
+// So many answers in a row within such a time are calm.
+const (
+	calmAnswers = 50
+	calmAnswer  = 20 * time.Millisecond
+)
 
 // threads are those of the whole front end.
 func (in *instance) threads() (n int) {

@@ -1,1 +1,0 @@
-// It lets the package declare functions without a body: those of the runtime in handoff.go.
