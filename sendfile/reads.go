@@ -51,7 +51,6 @@ func NewReads(threads, queue int) *Reads {
 // Close ends the threads. Nothing may be read any more.
 func (r *Reads) Close() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, rd := range r.readers {
 		rd.end()
 	}
@@ -59,6 +58,7 @@ func (r *Reads) Close() {
 		r.finished.Close()
 	}
 	r.readers, r.idle, r.finished = nil, nil, nil
+	r.mu.Unlock()
 	r.ended.Wait()
 }
 
@@ -147,8 +147,9 @@ func (r *Reads) start() *reader {
 		if err != nil {
 			return rd
 		}
-		r.finished, r.told = os.NewFile(uintptr(fd), "finished reads"), uintptr(fd)
-		r.ended.Go(func() { r.collect(r.finished) })
+		finished := os.NewFile(uintptr(fd), "finished reads")
+		r.finished, r.told = finished, uintptr(fd)
+		r.ended.Go(func() { r.collect(finished) })
 	}
 	var err error
 	if rd.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
@@ -156,8 +157,9 @@ func (r *Reads) start() *reader {
 		return rd
 	}
 	rd.finished = make(chan struct{}, 1)
+	told := r.told
 	r.ended.Go(func() {
-		rd.run(r.told)
+		rd.run(told)
 		unix.Close(rd.wake)
 	})
 	return rd

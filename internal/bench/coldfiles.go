@@ -22,7 +22,7 @@ func coldPath(i int) string { return fmt.Sprintf("/%s/%02d/%05d.txt", coldFolder
 
 // makeCold writes the cold files to the disk.
 func (b *bench) makeCold() error {
-	if !slices.ContainsFunc(b.scenarios(), func(s scenario) bool { return s.kind == kindCold }) {
+	if !slices.ContainsFunc(b.scenarios(), func(s scenario) bool { return s.kind == kindCold && b.able(s) }) {
 		return nil
 	}
 	body := make([]byte, coldSize)

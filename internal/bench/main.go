@@ -160,7 +160,7 @@ func run(ctx context.Context, o options) (faults []string, err error) {
 	rep := &report{machine: b.machine(ctx), notes: notes(b)}
 	rep.printHead(os.Stdout)
 	for _, s := range o.scenarios() {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && b.able(s) {
 			res := b.runScenario(ctx, s)
 			rep.results = append(rep.results, res)
 			res.print(os.Stdout)

@@ -39,6 +39,26 @@ func slowDevice(dir string) (string, error) {
 	return device, nil
 }
 
+// able says whether the machine can do the scenario.
+func (b *bench) able(s scenario) bool { return s.kind != kindCold || b.quick == nil }
+
+// trySlowDisk says why the disk below a folder cannot be made slow.
+func trySlowDisk(dir string) error {
+	s, err := newSlowDisk(filepath.Base(dir), dir, coldReads)
+	if err != nil {
+		return err
+	}
+	return s.close()
+}
+
+// removeSlowDisks removes groups of runs that were killed.
+func removeSlowDisks() {
+	left, _ := filepath.Glob(filepath.Join(blkio, folderPrefix+"*"))
+	for _, dir := range left {
+		os.Remove(dir) // of another run, it is not empty
+	}
+}
+
 // newSlowDisk makes an empty group.
 func newSlowDisk(name, dir string, reads int) (*slowDisk, error) {
 	device, err := slowDevice(dir)

@@ -18,6 +18,7 @@ func (c *Config) CheckFiles() error {
 	var found problems
 	f := &fileChecker{checker{origin: c.origin, found: &found}}
 	f.top(c.origin.draft)
+	c.Send.Shed = c.origin.draft.Send.Shed
 	for _, a := range c.Apps {
 		f.app(a)
 	}
