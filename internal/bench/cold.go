@@ -22,10 +22,9 @@ const (
 	fewCold   = 32
 	manyCold  = 2000
 	coldTime  = 4 * time.Second
-	aloneTime = 2 * time.Second
-	// settleTime is for all clients to have connected and asked, and the first who
-	// were refused to come back.
-	settleTime = 2 * time.Second
+	aloneTime = time.Second
+	// settleTime is for all clients to have connected and asked.
+	settleTime = time.Second
 )
 
 // coldTrial has one client ask for one file, which is in memory, every 2 ms,
