@@ -131,7 +131,7 @@ func (c *Cache) find(k key) (*entry, found) {
 func (c *Cache) load(e *entry) (*File, error) {
 	e.looked.Store(int64(time.Since(start)))
 	file, err := e.key.open()
-	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+	if outOfDescriptors(err) {
 		c.Release()
 		file, err = e.key.open()
 	}
@@ -145,6 +145,11 @@ func (c *Cache) load(e *entry) (*File, error) {
 	}
 	e.ready = true
 	return file.retain(), nil // one owner is the caller, one the cache
+}
+
+// outOfDescriptors reports whether a failure is one for want of a descriptor.
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
 }
 
 // current reports whether the entry's file is still what its path reaches.

@@ -260,6 +260,28 @@ func TestCacheOutOfDescriptors(t *testing.T) {
 	c.Release()
 }
 
+// TestTemporaryOutOfDescriptors: the same for a file that is never kept.
+func TestTemporaryOutOfDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		must(t, os.WriteFile(dir+"/"+name, []byte(name), 0o644))
+	}
+	c := NewCache(4)
+	wantText(t, c, dir, "a", "a")
+	s := newSender(t, Options{DeleteRoots: []string{dir}, Files: c})
+	kernel := openat2
+	defer func() { openat2 = kernel }()
+	openat2 = func(d int, name string, how *unix.OpenHow) (int, error) {
+		if len(c.files) > 0 {
+			return -1, unix.EMFILE
+		}
+		return kernel(d, name, how)
+	}
+	f, err := s.OpenTemporary(Order{Means: Temporary, Path: dir + "/b"})
+	must(t, err)
+	f.Close()
+}
+
 // TestCachePolicies: one path under two policies is two entries.
 func TestCachePolicies(t *testing.T) {
 	dir := t.TempDir()

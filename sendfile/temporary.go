@@ -31,6 +31,10 @@ func (s *Sender) OpenTemporary(o Order) (*TemporaryFile, error) {
 		return nil, outside(p, s.deleteRoots)
 	}
 	f, err := (*Cache)(nil).openBelow(root, rel, s.symlinks) // nobody else's: it may be gone in a moment
+	if outOfDescriptors(err) {
+		s.files.Release()
+		f, err = (*Cache)(nil).openBelow(root, rel, s.symlinks)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -163,8 +163,9 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		ReleaseBytes:   a.ReleaseBytes,
 		ReleaseTimeout: a.ReleaseTimeout,
 		Body: exchange.BodyLimits{Bytes: c.Limits.BodyBytes, Memory: c.Limits.BodyMemory, Dir: c.SpoolDir,
-			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate},
-		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
+			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate, Spare: w.Files.Release},
+		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir, Spare: w.Files.Release},
+		Spare:    w.Files.Release,
 	}
 	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
 		OnComplete: a.SendFile.OnComplete, Records: in.Place.Records(a.Name)}
