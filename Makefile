@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 
 # What the tests run: real applications, the programs that drive them, and a C
 # compiler for the race detector.
-TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git dokuwiki php-xml curl strace procps openssl python3-minimal wrk gcc libc6-dev
+TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git dokuwiki php-xml curl strace procps openssl python3-minimal wrk gcc libc6-dev systemd
 BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap
 
 .PHONY: build demo test check bench faults fuzz clean

@@ -147,7 +147,7 @@ type Slice struct {
 //
 // The error is an *Error with Status 502 (the child is at fault) if there are two acting headers, of one name or of two,
 // or if the value is not what the header takes: for those that name files empty, not absolute, badly percent-encoded, or
-// with a NUL.
+// with a NUL. It has Status 503 if none of the URLs of X-Reproxy-URL may be fetched.
 func (s *Sender) Take(h http.Header) (o Order, steer Steer, ok bool, err error) {
 	var found []*row // one for each value
 	var value string
@@ -181,9 +181,11 @@ func (s *Sender) Take(h http.Header) (o Order, steer Steer, ok bool, err error) 
 		o.Size = -1
 	}
 	if err := s.parse(&o, strings.Trim(value, " \t")); err != nil { // RFC 9110 section 5.5: blanks are not part of the value
-		return Order{}, steer, false, &Error{
-			Op: "take", Path: value, Status: http.StatusBadGateway, Rule: "bad value of " + o.Header, Err: err,
+		status := http.StatusBadGateway
+		if errors.Is(err, errNoURL) {
+			status = http.StatusServiceUnavailable
 		}
+		return Order{}, steer, false, &Error{Op: "take", Path: value, Status: status, Rule: "bad value of " + o.Header, Err: err}
 	}
 	return o, steer, true, nil
 }

@@ -14,6 +14,7 @@ type Reply struct {
 	Type   TypePolicy        // whose Content-Type
 	Types  map[string]string // ".ext" to media type; beats the built-in table
 	Form   Form              // in which the file is sent
+	Steer  Steer             // its Charset is put into the Content-Type
 
 	// Answer, Sent and Whole are set by Send, also when it fails.
 	Answer int   // the status that went out, such as 206 or 304; 0: nothing went out
@@ -54,6 +55,7 @@ func (p *Reply) Prepare(h http.Header, f *File) {
 		return
 	}
 	p.setType(h, f)
+	p.Steer.Recode(h)
 	if p.status() != http.StatusOK {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"sluice/internal/config"
 	"sluice/internal/securelink"
 	"sluice/testdata/demo"
 )
@@ -54,7 +55,7 @@ func runDemo(listen string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := generated{
+	text := generated{
 		Listen:    []string{listen},
 		Key:       "demo",
 		Root:      filepath.Join(dir, "site"),
@@ -64,11 +65,8 @@ func runDemo(listen string) error {
 		App:       []string{self, "demo-app", filepath.Join(dir, "files")},
 		Signed:    filepath.Join(dir, "files"),
 		Secret:    secret,
-	}.parse("demo")
-	if err != nil {
-		return configError(err)
 	}
-	return serve(cfg, func(addrs []net.Addr) {
+	return serve(func() (*config.Config, error) { return text.parse("demo") }, func(cfg *config.Config, addrs []net.Addr) {
 		for _, a := range addrs {
 			printDemo(a, link)
 		}

@@ -125,6 +125,11 @@ func policyAsk(t *testing.T, s *site, dir, app string, d dialect, c policyCase, 
 	case want != 200 && a.body != fmt.Sprintf("%d %s\n", want, map[int]string{403: "Forbidden", 404: "Not Found"}[want]):
 		t.Errorf("%s: the answer is %q", c.name, a.body) // the same whether or not there is something
 	}
+	if file := filepath.Join(dir, c.path); want == 200 && d.header == "X-Sendfile-Temporary" && !isLink(file) {
+		if !waitFor(requestWait, func() bool { _, err := os.Lstat(file); return os.IsNotExist(err) }) {
+			t.Errorf("%s: it is still there", c.name)
+		}
+	}
 	for name := range a.Header {
 		if strings.Contains(strings.ToLower(name), "endfile") || strings.HasPrefix(name, "X-Reproxy") {
 			t.Errorf("%s: %s reaches the client", c.name, name)
@@ -132,11 +137,16 @@ func policyAsk(t *testing.T, s *site, dir, app string, d dialect, c policyCase, 
 	}
 }
 
+func isLink(name string) bool {
+	fi, err := os.Lstat(name)
+	return err == nil && fi.Mode()&os.ModeSymlink != 0
+}
+
 // policyFile makes the file of a case, unless that is a link.
 func policyFile(t *testing.T, dir, path string) {
 	t.Helper()
 	name := filepath.Join(dir, path)
-	if fi, err := os.Lstat(name); err == nil && fi.Mode()&os.ModeSymlink != 0 {
+	if isLink(name) {
 		return
 	}
 	if err := os.WriteFile(name, []byte("content of "+filepath.Clean("/"+path)), 0o644); err != nil {

@@ -30,9 +30,10 @@ import (
 type Inputs struct {
 	Version  string
 	Log      *slog.Logger
-	Access   io.Writer              // nil: no access log
-	Sockets  string                 // folder of the children's sockets
-	Report   func(r spawner.Report) // to the supervisors
+	Access   io.Writer               // nil: no access log
+	Sockets  string                  // folder of the children's sockets
+	Label    func(app string) string // what their names begin with; nil: the app's name
+	Report   func(r spawner.Report)  // to the supervisors
 	Scripts  func(a *config.App) cgi.Starter
 	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
 	PassFrom []string                         // the environment that pass_env picks from
@@ -154,6 +155,8 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	x := &exchange.App{
 		Name:           a.Name,
 		Sender:         sender,
+		Fetcher:        fetcher(a),
+		LimitRate:      a.LimitRate,
 		Log:            log,
 		HeaderBytes:    int(a.HeaderBytes),
 		HeaderTimeout:  a.HeaderTimeout,
@@ -190,9 +193,6 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 }
 
 func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
-	if len(a.SendFile.Roots)+len(a.SendFile.DeleteRoots) == 0 {
-		return nil, nil
-	}
 	links, err := sendfile.ParseSymlinks(a.SendFile.Symlinks)
 	if err != nil {
 		return nil, err
@@ -201,9 +201,19 @@ func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
-		DeleteRoots: a.SendFile.DeleteRoots, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
+	headers := append([]string{}, a.SendFile.Headers...) // none is not all
+	return sendfile.New(sendfile.Options{Headers: headers, Roots: a.SendFile.Roots, DeleteRoots: a.SendFile.DeleteRoots,
+		Reproxy: a.SendFile.Reproxy, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
 		Files: w.Files})
+}
+
+// fetcher is nil where no URL may be fetched. Its connections are the app's, as its
+// timeouts are.
+func fetcher(a *config.App) *sendfile.Fetcher {
+	if len(a.SendFile.Reproxy) == 0 {
+		return nil
+	}
+	return sendfile.NewFetcher(sendfile.FetchOptions{Connect: a.ConnectTimeout, Header: a.HeaderTimeout, Read: a.ReadTimeout})
 }
 
 func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {
@@ -292,8 +302,12 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 	if a.Connections > 1 {
 		o.Began = ask
 	}
+	label := a.Name
+	if in.Label != nil {
+		label = in.Label(a.Name)
+	}
 	for i := range a.Max {
-		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, a.Name, i)})
+		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, label, i)})
 	}
 	p := spawner.NewPool(o)
 	w.Pools[a.Name] = p

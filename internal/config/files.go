@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // CheckFiles verifies what a configuration names outside of itself: programs
@@ -105,6 +106,9 @@ func (f *fileChecker) top(d *draft) {
 	f.parent(&d.Log.Error, nil, "log.error", d.Log.Error)
 	f.parent(&d.Log.Access, nil, "log.access", d.Log.Access)
 	f.parent(&d.Status.Scoreboard, nil, "status.scoreboard", d.Status.Scoreboard)
+	if path, ok := strings.CutPrefix(d.Status.Listen, "unix:"); ok {
+		f.parent(&d.Status.Listen, nil, "status.listen", path)
+	}
 	f.path(&d.Send.ShedFile, nil, "send.shed_file", d.Send.ShedFile, aFile)
 	f.identity(&d.User, &d.Group)
 	for i, e := range d.listen {

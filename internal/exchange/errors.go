@@ -36,6 +36,8 @@ const (
 	FileMissing
 	FileBroken
 	FileBusy
+	NoStore
+	StoreBroken
 	SendFailed
 )
 
@@ -69,6 +71,8 @@ var kinds = [...]struct {
 	FileMissing:    {"file missing", http.StatusNotFound, slog.LevelWarn},
 	FileBroken:     {"file could not be read", http.StatusInternalServerError, slog.LevelError},
 	FileBusy:       {"file could not be opened now", http.StatusServiceUnavailable, slog.LevelError},
+	NoStore:        {"no store answered", http.StatusServiceUnavailable, slog.LevelWarn},
+	StoreBroken:    {"store broke off", http.StatusBadGateway, slog.LevelWarn},
 	SendFailed:     {"answer could not be sent", 499, slog.LevelInfo},
 }
 

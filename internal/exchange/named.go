@@ -20,7 +20,7 @@ type Sent struct {
 
 // named answers with what the child names: a file, slices of several, or a file
 // that is unlinked behind a complete send. The child has been let go.
-func (x *run) named(order sendfile.Order, h *cgi.Header) error {
+func (x *run) named(order sendfile.Order, h *cgi.Header, steer sendfile.Steer) error {
 	sent := &x.req.Sent
 	*sent = Sent{Order: order}
 	switch order.Means {
@@ -30,7 +30,7 @@ func (x *run) named(order sendfile.Order, h *cgi.Header) error {
 			return x.fileError(err)
 		}
 		defer parts.Close()
-		p := x.begins(h)
+		p := x.begins(h, steer)
 		return x.ended(p, p.ServeParts(x.w, x.req.HTTP, parts))
 	case sendfile.Temporary:
 		f, err := x.Sender.OpenTemporary(order)
@@ -38,7 +38,7 @@ func (x *run) named(order sendfile.Order, h *cgi.Header) error {
 			return x.fileError(err)
 		}
 		defer f.Close()
-		p := x.begins(h)
+		p := x.begins(h, steer)
 		x.req.Confirm = true
 		err = x.ended(p, p.Serve(x.w, x.req.HTTP, f.File))
 		if err == nil && p.Whole {
@@ -51,17 +51,20 @@ func (x *run) named(order sendfile.Order, h *cgi.Header) error {
 		return x.fileError(err)
 	}
 	defer f.Close()
-	p := x.begins(h)
+	p := x.begins(h, steer)
 	p.Form = form
 	return x.ended(p, p.Serve(x.w, x.req.HTTP, f))
 }
 
 // begins is the answer that is about to be sent.
-func (x *run) begins(h *cgi.Header) *sendfile.Reply {
+func (x *run) begins(h *cgi.Header, steer sendfile.Steer) *sendfile.Reply {
 	x.req.Sent.Opened = true
 	x.giveBack() // a download may take hours
 	copyHeader(x.w.Header(), h)
-	return x.Sender.Reply(h.Code())
+	steer.Expire(x.w.Header(), x.req.clock.now())
+	p := x.Sender.Reply(h.Code())
+	p.Steer = steer
+	return p
 }
 
 // ended notes how it was sent.
@@ -101,7 +104,10 @@ func (x *run) sent(err error) error {
 		return nil
 	}
 	kind := SendFailed
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, sendfile.ErrStore):
+		kind = StoreBroken
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		kind = FileBroken
 	}
 	return &Error{Kind: kind, PID: x.pid, Started: true, Err: err}
@@ -119,7 +125,9 @@ func (x *run) fileError(err error) error {
 		case http.StatusInternalServerError:
 			kind = FileBroken
 		case http.StatusServiceUnavailable:
-			kind = FileBusy
+			if kind = FileBusy; e.Op == "take" {
+				kind = NoStore
+			}
 		}
 	}
 	return &Error{Kind: kind, PID: x.pid, Address: x.address, Err: err}

@@ -25,6 +25,9 @@ type Request struct {
 	// Whole wants the answer complete before any of it is sent, since the
 	// client could not tell a short one.
 	Whole bool
+	// Steer is what children that redirected the request here have said; the child's
+	// own beats it. nil: none has.
+	Steer *sendfile.Steer
 	// Observer is told of the phases; nil: nobody is.
 	Observer Observer
 	// Data is the file that a filter is given; Serve closes it.

@@ -95,6 +95,8 @@ func (h *Handler) complete(ctx context.Context, c *completion) error {
 		return err
 	case ans.Redirect != "":
 		return fmt.Errorf("local redirect to %s", ans.Redirect)
+	case ans.Accel != nil:
+		return fmt.Errorf("X-Accel-Redirect to %s", ans.Accel.URL)
 	case w.status < 200 || w.status > 299:
 		return fmt.Errorf("status %d", w.status)
 	}
