@@ -13,8 +13,9 @@ import (
 // look-up. It is safe for concurrent use. A nil *Cache keeps nothing.
 //
 // A file is opened by its policy again once a second, while it is asked for. In between, one that is asked for seldom
-// is compared with what its path reaches by then (one stat), so that whoever edits a file sees the edit; one that is
-// hot is not, and may be up to a second old.
+// is compared with what its path reaches by then. Of one that is hot only the file itself is looked at, which costs no
+// walk along its path: that it was written to, replaced by a rename or removed shows there, since all of these change
+// its time of change. That a folder or a link on the way leads elsewhere by now may show a second later.
 type Cache struct {
 	most int
 
@@ -31,7 +32,7 @@ const (
 	cacheIdle  = 5 * time.Second // a file that nobody has asked for in one such time, at most in two, is closed
 )
 
-// hotUses is how often a file must be asked for within cacheFresh for no look at it in between.
+// hotUses is how often a file must be asked for within cacheFresh for no look at its path in between.
 const hotUses = 8
 
 // key is a path and the policy by which it is opened.
@@ -156,11 +157,9 @@ func outOfDescriptors(err error) bool {
 func (c *Cache) current(e *entry) bool {
 	now, looked := int64(time.Since(start)), e.looked.Load()
 	switch {
-	case e.file.short.Load():
-		return false
 	case now-looked < int64(cacheFresh):
 		if e.uses.Load() >= hotUses || e.uses.Add(1) > hotUses {
-			return true
+			return e.file.unchanged()
 		}
 		var st unix.Stat_t
 		return unix.Stat(e.path, &st) == nil && identityOf(&st) == e.file.is

@@ -47,7 +47,6 @@ func (c *Content) Read(p []byte) (int, error) {
 	case n > 0:
 		return n, nil
 	default:
-		c.f.short.Store(true)
 		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.name, io.ErrUnexpectedEOF, c.off, c.size)
 	}
 	c.fail(err)

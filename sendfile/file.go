@@ -16,8 +16,6 @@ type File struct {
 	is   identity
 	made atomic.Pointer[fields] // nil: nobody has asked
 	refs atomic.Int32           // owners: the last one to close it closes the descriptor
-
-	short atomic.Bool // it was found to be shorter than it was
 }
 
 // identity is what tells one version of a file from another, and from other files.
@@ -95,12 +93,17 @@ func (f *File) readAll(b []byte) bool {
 	for off := 0; off < len(b); {
 		n, err := f.readAt(b[off:], int64(off))
 		if n == 0 || err != nil {
-			f.short.Store(true)
 			return false
 		}
 		off += n
 	}
 	return true
+}
+
+// unchanged reports whether the file is the version that was opened, under as many names.
+func (f *File) unchanged() bool {
+	var st unix.Stat_t
+	return unix.Fstat(f.fd, &st) == nil && identityOf(&st) == f.is
 }
 
 // retain makes one more owner.
