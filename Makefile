@@ -8,8 +8,8 @@ FUZZTIME ?= 20s
 
 # What the tests run: real applications, the programs that drive them, and a C
 # compiler for the race detector.
-TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git curl strace procps gcc libc6-dev
-BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap wrk
+TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git dokuwiki php-xml curl strace procps openssl python3-minimal wrk gcc libc6-dev systemd
+BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap
 
 .PHONY: build demo test check bench faults fuzz clean
 
@@ -30,7 +30,7 @@ test: check
 	@.ci/install $(TEST_PACKAGES)
 	$(GO) test -race -p 1 -timeout 20m ./...
 
-# sluice beside its peers: docs/bench.md. About a quarter of an hour on an idle
+# sluice beside its peers: docs/bench.md. About twenty minutes on an idle
 # machine; BENCH_ARGS are more flags, of which the last counts:
 #	make bench BENCH_ARGS="-only fastcgi,idle -servers sluice,nginx -rounds 9 -markdown /tmp/b.md"
 # `go run ./internal/bench -h` names the scenarios and the servers.

@@ -49,7 +49,6 @@ func (c *Content) Read(p []byte) (int, error) {
 	case n > 0:
 		return n, nil
 	default:
-		c.f.short.Store(true)
 		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.name, io.ErrUnexpectedEOF, c.off, c.size)
 	}
 	c.fail(err)
@@ -67,6 +66,9 @@ func (c *Content) readAt(p []byte, off int64) (int, error) {
 // admit makes sure, before anything is sent, that the first of n bytes from the offset are in memory. The error is ErrBusy
 // or that of the context.
 func (c *Content) admit(n int64) error {
+	if c == nil {
+		return nil
+	}
 	c.mu.Lock()
 	off := c.off
 	c.mu.Unlock()

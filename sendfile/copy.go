@@ -1,7 +1,6 @@
 package sendfile
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,9 +58,6 @@ func (f *File) copy(rc syscall.RawConn, off, n int64, progress func(int64), s *r
 	}
 	t := &transfer{rc: rc, in: f.fd, name: f.name, off: off, end: off + n, progress: progress, file: f, resident: s}
 	t.run()
-	if errors.Is(t.err, io.ErrUnexpectedEOF) {
-		f.short.Store(true)
-	}
 	return t.off - off, t.err
 }
 

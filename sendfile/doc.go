@@ -11,6 +11,10 @@
 //	err = sender.Reply(status).Serve(w, r, file)
 //	file.Close()
 //
+// An order that means Slices is opened by OpenSlices and answered by ServeParts; one that means Temporary is opened by
+// OpenTemporary, and Remove unlinks its file when Reply.Whole says that the client has all of it. OpenFor is Open for those
+// whose files lie compressed beside the plain ones.
+//
 // Take says ok = false when no header acts: the child's own body is then the answer. An error of Take or Open is an
 // *Error: its Status is for the client, its text is for the log and never for the client, since it names paths. An
 // error of Serve means that the client did not get what its header promised: the caller aborts the connection so that

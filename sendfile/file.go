@@ -16,8 +16,6 @@ type File struct {
 	is   identity
 	made atomic.Pointer[fields] // nil: nobody has asked
 	refs atomic.Int32           // owners: the last one to close it closes the descriptor
-
-	short atomic.Bool // it was found to be shorter than it was
 }
 
 // identity is what tells one version of a file from another, and from other files.
@@ -77,6 +75,12 @@ func (f *File) Type(types map[string]string) string { return typeOf(f.name, type
 // Content returns a reader of the whole file with an offset of its own, at 0. Any number of them may be in use at a
 // time. It must not be used after Close.
 func (f *File) Content() *Content { return &Content{f: f, size: f.is.size} }
+
+// unchanged reports whether the file is the version that was opened, under as many names.
+func (f *File) unchanged() bool {
+	var st unix.Stat_t
+	return unix.Fstat(f.fd, &st) == nil && identityOf(&st) == f.is
+}
 
 // retain makes one more owner.
 func (f *File) retain() *File {

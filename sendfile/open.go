@@ -2,6 +2,7 @@ package sendfile
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"path"
 	"path/filepath"
@@ -48,25 +49,47 @@ var openat2 = unix.Openat2
 // link, a component that is no directory, a name too long. 503 and 500: the system is at fault.
 //
 // A device is refused after it was opened, since only an open descriptor cannot change; keep devices out of the roots.
+//
+// Status 502: the header is X-Reproxy-File, and the file has not the size that X-Reproxy-Expected-Size says. Perlbal
+// answers 404, which caches may keep, while a file that is not whole yet is there in a moment.
 func (s *Sender) Open(o Order) (*File, error) {
+	f, err := s.open(o, s.files)
+	if err != nil || o.Header != reproxyFile || o.Size < 0 || o.Size == f.Size() {
+		return f, err
+	}
+	f.Close()
+	if f, err = s.open(o, s.reads.unkept()); err != nil || o.Size == f.Size() { // what was kept may be older than the order
+		return f, err
+	}
+	f.Close()
+	return nil, &Error{Op: "open", Path: f.Name(), Status: http.StatusBadGateway,
+		Rule: fmt.Sprintf("the file has %d bytes, %s says %d", f.Size(), expectedSize, o.Size)}
+}
+
+// open opens the file of an order, with what the cache has.
+func (s *Sender) open(o Order, files *Cache) (*File, error) {
 	p := clean(o.Path)
-	if root, rel, ok := s.rootOf(p); ok {
-		return s.files.openBelow(root, rel, s.symlinks)
+	root, rel, ok := rootOf(s.roots, p)
+	if !ok {
+		return nil, outside(p, s.roots)
 	}
-	return nil, &Error{
-		Op: "open", Path: p, Status: http.StatusForbidden, Root: strings.Join(s.roots, ", "), Rule: "outside every root",
-	}
+	return files.openBelow(root, rel, s.symlinks)
+}
+
+// outside refuses a path below none of the roots.
+func outside(p string, roots []string) *Error {
+	return &Error{Op: "open", Path: p, Status: http.StatusForbidden, Root: strings.Join(roots, ", "), Rule: "outside every root"}
 }
 
 // rootOf finds the root of a clean path, and the path relative to it.
-func (s *Sender) rootOf(p string) (root, rel string, ok bool) {
-	for _, r := range s.roots {
+func rootOf(roots []string, p string) (root, rel string, ok bool) {
+	for _, r := range roots {
 		if rel, ok := below(r, p); ok {
 			return r, rel, true
 		}
 	}
 	longest := -1
-	for _, r := range s.roots {
+	for _, r := range roots {
 		real, err := filepath.EvalSymlinks(r)
 		if err != nil {
 			continue // a root that does not exist contains nothing

@@ -30,6 +30,9 @@ type Options struct {
 	// and, on a segment boundary, the path. None: the header is only stripped.
 	Reproxy []string
 
+	// Precompressed sends file.zst, file.br or file.gz in the place of file to those who prefer that: see OpenFor.
+	Precompressed bool
+
 	Decode   bool              // percent-decode the value
 	Symlinks Symlinks          // what happens at a symbolic link below a root
 	Type     TypePolicy        // whose Content-Type a file gets
@@ -44,6 +47,7 @@ type Sender struct {
 	roots       []string // cleaned, longest first
 	deleteRoots []string
 	reproxy     []string
+	neighbours  bool
 	decode      bool
 	symlinks    Symlinks
 	policy      TypePolicy
@@ -55,7 +59,8 @@ type Sender struct {
 // New checks the options and opens nothing. It fails for a header that is not of the family, a root that is not
 // absolute or contains a NUL, a mode out of range, and a key of Types that does not begin with a dot.
 func New(o Options) (*Sender, error) {
-	s := &Sender{reproxy: slices.Clone(o.Reproxy), decode: o.Decode, symlinks: o.Symlinks, policy: o.Type, types: maps.Clone(o.Types), files: o.Files, reads: o.Reads}
+	s := &Sender{reproxy: slices.Clone(o.Reproxy), neighbours: o.Precompressed, decode: o.Decode, symlinks: o.Symlinks, policy: o.Type,
+		types: maps.Clone(o.Types), files: o.Files, reads: o.Reads}
 	var err error
 	if s.roots, err = cleanRoots(o.Roots); err != nil {
 		return nil, err
@@ -130,7 +135,7 @@ type Order struct {
 	URI    string   // for Redirect: path and query, as the child wrote them
 	Slices []Slice  // for Slices: at least one
 	URLs   []string // for Reproxy: at least one; each may be fetched
-	Size   int64    // for Reproxy: what the body must have; -1: the child did not say
+	Size   int64    // for Reproxy and X-Reproxy-File: what the body must have; -1: the child did not say
 }
 
 // Slice is a part of a file for X-Sendfile2.
@@ -144,7 +149,7 @@ type Slice struct {
 //
 // The error is an *Error with Status 502 (the child is at fault) if there are two acting headers, of one name or of two,
 // or if the value is not what the header takes: for those that name files empty, not absolute, badly percent-encoded, or
-// with a NUL.
+// with a NUL. It has Status 503 if none of the URLs of X-Reproxy-URL may be fetched.
 func (s *Sender) Take(h http.Header) (o Order, steer Steer, ok bool, err error) {
 	var found []*row // one for each value
 	var value string
@@ -174,16 +179,24 @@ func (s *Sender) Take(h http.Header) (o Order, steer Steer, ok bool, err error) 
 		return Order{}, steer, false, &Error{Op: "take", Path: value, Status: http.StatusBadGateway, Rule: twoHeaders(found)}
 	}
 	o = Order{Header: found[0].name, Means: found[0].means, Size: size}
+	if o.Means != Reproxy && o.Header != reproxyFile {
+		o.Size = -1
+	}
 	if err := s.parse(&o, strings.Trim(value, " \t")); err != nil { // RFC 9110 section 5.5: blanks are not part of the value
-		return Order{}, steer, false, &Error{
-			Op: "take", Path: value, Status: http.StatusBadGateway, Rule: "bad value of " + o.Header, Err: err,
+		status := http.StatusBadGateway
+		if errors.Is(err, errNoURL) {
+			status = http.StatusServiceUnavailable
 		}
+		return Order{}, steer, false, &Error{Op: "take", Path: value, Status: status, Rule: "bad value of " + o.Header, Err: err}
 	}
 	return o, steer, true, nil
 }
 
 // expectedSize is the companion of X-Reproxy-URL and X-Reproxy-File.
-const expectedSize = "X-Reproxy-Expected-Size"
+const (
+	expectedSize = "X-Reproxy-Expected-Size"
+	reproxyFile  = "X-Reproxy-File"
+)
 
 // twoHeaders says which there are.
 func twoHeaders(found []*row) string {

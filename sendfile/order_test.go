@@ -115,6 +115,33 @@ func TestTakeWhichHeader(t *testing.T) {
 	}
 }
 
+// The size that the body must have is for the two headers that Perlbal knows it beside.
+func TestExpectedSize(t *testing.T) {
+	dir := tree(t, map[string]string{"root/f": "12345"})
+	s := newSender(t, Options{Roots: []string{dir + "/root"}})
+	for _, c := range []struct {
+		header string
+		size   []string
+		want   any
+	}{
+		{"X-Reproxy-File", nil, "12345"},
+		{"X-Reproxy-File", []string{"5"}, "12345"},
+		{"X-Reproxy-File", []string{" 5\t"}, "12345"},
+		{"X-Reproxy-File", []string{"4"}, 502},
+		{"X-Reproxy-File", []string{"0"}, 502},
+		{"X-Reproxy-File", []string{"five"}, "12345"}, // said nothing
+		{"X-Reproxy-File", []string{"-1"}, "12345"},
+		{"X-Sendfile", []string{"4"}, "12345"},
+	} {
+		o, _, ok, err := s.Take(http.Header{c.header: {dir + "/root/f"}, "X-Reproxy-Expected-Size": c.size})
+		if !ok || err != nil {
+			t.Fatalf("%v: %v, %v", c, ok, err)
+		}
+		f, err := s.Open(o)
+		check(t, c.header+" "+strings.Join(c.size, ","), f, err, c.want)
+	}
+}
+
 func TestTakeErrorText(t *testing.T) {
 	s := newSender(t, Options{Roots: []string{"/srv"}})
 	_, _, _, err := s.Take(http.Header{"X-Sendfile": {"/a"}, "X-Lighttpd-Send-File": {"/a"}})

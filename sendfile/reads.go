@@ -239,6 +239,6 @@ func readFull(read func(fd int, b []byte, off int64) (int, error), fd int, b []b
 }
 
 // busyError is what a caller gets for ErrBusy.
-func busyError(f *File) error {
-	return &Error{Op: "read", Path: f.name, Status: http.StatusServiceUnavailable, Rule: "not in memory", Err: ErrBusy}
+func busyError(name string) error {
+	return &Error{Op: "read", Path: name, Status: http.StatusServiceUnavailable, Rule: "not in memory", Err: ErrBusy}
 }

@@ -14,10 +14,13 @@ type Reply struct {
 	Type   TypePolicy        // whose Content-Type
 	Types  map[string]string // ".ext" to media type; beats the built-in table
 	Reads  *Reads            // bounds the reads that wait for a disk; nil: no bounds
+	Form   Form              // in which the file is sent
+	Steer  Steer             // its Charset is put into the Content-Type
 
-	// Answer and Sent are set by Send, also when it fails.
+	// Answer, Sent and Whole are set by Send, also when it fails.
 	Answer int   // the status that went out, such as 206 or 304; 0: nothing went out
 	Sent   int64 // bytes of the body, as handed to the ResponseWriter and accepted by it
+	Whole  bool  // the body was all of the file, and was accepted to its end; never for HEAD, 304, or a range
 
 	modified string   // the Last-Modified that Prepare set
 	room     []string // for values of fields, see set
@@ -44,25 +47,21 @@ func (p *Reply) Serve(w http.ResponseWriter, r *http.Request, f *File) error {
 //
 //   - Content-Length, Transfer-Encoding and Trailer, which described the child's body, and the send-file family: removed;
 //   - Content-Type: by p.Type, never guessed from the content;
-//   - with status 200, ETag and Last-Modified: the file's if the child set none; Content-Range: removed.
+//   - with status 200, ETag and Last-Modified: the file's if the child set none; Content-Range: removed; what p.Form says.
 //
 // A header with an empty value counts as not set.
 func (p *Reply) Prepare(h http.Header, f *File) {
-	Strip(h)
-	delete(h, "Content-Length")
-	delete(h, "Transfer-Encoding")
-	delete(h, "Trailer")
+	p.strip(h)
 	if bodyless(p.status()) {
 		return
 	}
-	child := first(h["Content-Type"])
-	if child == "" || p.Type == TypeFile || p.Type == TypeDefault && isHTML(child) {
-		p.set(h, "Content-Type", f.Type(p.Types))
-	}
+	p.setType(h, f)
+	p.Steer.Recode(h)
 	if p.status() != http.StatusOK {
 		return
 	}
 	delete(h, "Content-Range")
+	p.Form.apply(h)
 	own := f.fields()
 	if first(h["Etag"]) == "" {
 		p.set(h, "Etag", own.etag)
@@ -73,6 +72,27 @@ func (p *Reply) Prepare(h http.Header, f *File) {
 			p.set(h, "Last-Modified", p.modified)
 		}
 	}
+}
+
+// strip removes what was said about the child's body.
+func (p *Reply) strip(h http.Header) {
+	Strip(h)
+	delete(h, "Content-Length")
+	delete(h, "Transfer-Encoding")
+	delete(h, "Trailer")
+}
+
+// setType applies the policy for the Content-Type of a file.
+func (p *Reply) setType(h http.Header, f *File) {
+	child := first(h["Content-Type"])
+	if child != "" && p.Type != TypeFile && !(p.Type == TypeDefault && isHTML(child)) {
+		return
+	}
+	name := p.Form.Name
+	if name == "" {
+		name = f.name
+	}
+	p.set(h, "Content-Type", typeOf(name, p.Types))
 }
 
 // set sets a field whose name is canonical. The values of one answer share an array.
@@ -112,19 +132,23 @@ func first(values []string) string {
 // the client left: the connection is of no use any more. Nothing was sent, and Answer is 0, only for a status outside
 // 200 to 999 and for ErrBusy: both are an *Error.
 func (p *Reply) Send(w http.ResponseWriter, r *http.Request, f *File) error {
-	p.Answer, p.Sent = 0, 0
+	p.Answer, p.Sent, p.Whole = 0, 0, false
+	err := p.send(w, r, f)
+	p.Whole = err == nil && r.Method != http.MethodHead && p.Answer == p.status() && !bodyless(p.Answer) && p.Sent == f.Size()
+	return err
+}
+
+func (p *Reply) send(w http.ResponseWriter, r *http.Request, f *File) error {
 	status := p.status()
-	if status < 200 || status > 999 {
-		rule := fmt.Sprintf("status %d cannot have a file", status)
-		return &Error{Op: "serve", Path: f.Name(), Status: http.StatusBadGateway, Rule: rule}
+	if err := p.sendable(f.Name()); err != nil {
+		return err
 	}
 	if status == http.StatusOK && f.Size() <= smallFile && unconditional(r) {
 		if done, err := p.sendSmall(w, r, f); done {
 			return err
 		}
 	}
-	c := f.Content()
-	c.resident.reads, c.resident.ctx = p.Reads, r.Context()
+	c := p.content(r, f)
 	out := &writer{ResponseWriter: w, content: c, head: r.Method == http.MethodHead, size: f.Size()}
 	h := w.Header()
 	switch {
@@ -140,10 +164,7 @@ func (p *Reply) Send(w http.ResponseWriter, r *http.Request, f *File) error {
 		}
 		http.ServeContent(out, usableRange(r, out.acceptRanges, f.Size()), "", modTime, c)
 	case bodyless(status):
-		if status == http.StatusResetContent {
-			h.Set("Content-Length", "0") // RFC 9110 section 15.3.6
-		}
-		out.WriteHeader(status)
+		sendNothing(out, status)
 	default:
 		h.Set("Content-Length", strconv.FormatInt(f.Size(), 10))
 		out.WriteHeader(status)
@@ -153,7 +174,30 @@ func (p *Reply) Send(w http.ResponseWriter, r *http.Request, f *File) error {
 	}
 	c.stop()
 	p.Answer, p.Sent = out.status, out.sent
-	return out.result(c.Err(), f)
+	return out.result(c.Err(), f.Name())
+}
+
+// content is that of a file, within the bounds of Reads.
+func (p *Reply) content(r *http.Request, f *File) *Content {
+	c := f.Content()
+	c.resident.reads, c.resident.ctx = p.Reads, r.Context()
+	return c
+}
+
+// sendable refuses a status that no answer with a body has.
+func (p *Reply) sendable(name string) error {
+	if status := p.status(); status < 200 || status > 999 {
+		return &Error{Op: "serve", Path: name, Status: http.StatusBadGateway, Rule: fmt.Sprintf("status %d cannot have a file", status)}
+	}
+	return nil
+}
+
+// sendNothing is the answer of a status without content.
+func sendNothing(out *writer, status int) {
+	if status == http.StatusResetContent {
+		out.Header().Set("Content-Length", "0") // RFC 9110 section 15.3.6
+	}
+	out.WriteHeader(status)
 }
 
 func (p *Reply) status() int {

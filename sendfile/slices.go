@@ -7,11 +7,20 @@ import (
 	"strings"
 )
 
-var errSlice = errors.New(`not "path first-last" or "path first-"`)
+var (
+	errSlice  = errors.New(`not "path first-last" or "path first-"`)
+	errSlices = fmt.Errorf("more than %d slices", MaxSlices)
+)
+
+// MaxSlices is the greatest number of slices in an X-Sendfile2: all their files are open at a time.
+const MaxSlices = 1000
 
 // slices reads the value of X-Sendfile2: "path first-last[, path first-]". A comma or a blank in a path is
 // percent-encoded.
 func (s *Sender) slices(value string) (list []Slice, err error) {
+	if strings.Count(value, ",") >= MaxSlices {
+		return nil, errSlices
+	}
 	for i, spec := range strings.Split(value, ",") {
 		spec = strings.Trim(spec, " \t")
 		at := strings.LastIndexAny(spec, " \t")

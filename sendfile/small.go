@@ -73,13 +73,9 @@ func (p *Reply) readSmall(ctx context.Context, f *File, b []byte) (bool, error) 
 	n, err := p.Reads.fill(ctx, beginning, f, b, 0)
 	switch {
 	case err == ErrBusy:
-		return true, busyError(f)
+		return true, busyError(f.Name())
 	case err != nil && ctx.Err() != nil:
 		return true, fmt.Errorf("send %s: %w", f.Name(), err)
 	}
-	if err != nil || n < len(b) {
-		f.short.Store(true)
-		return false, nil
-	}
-	return true, nil
+	return err == nil && n == len(b), nil
 }

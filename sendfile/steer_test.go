@@ -4,11 +4,12 @@ import (
 	"net/http"
 	"reflect"
 	"testing"
+	"time"
 )
 
 func TestTakeMeanings(t *testing.T) {
 	s := newSender(t, Options{Roots: []string{"/srv"}, DeleteRoots: []string{"/tmp"}, Decode: true,
-		Reproxy: []string{"http://store.internal/", "https://b:8443/pub"}})
+		Reproxy: []string{"http://store.internal/", "https://b:8443/pub", "http://c/pub/"}})
 	for _, c := range []struct {
 		header, value string
 		want          Order // without Header and Size
@@ -30,6 +31,8 @@ func TestTakeMeanings(t *testing.T) {
 		{"X-Reproxy-URL", "http://store.internal/x?y http://STORE.internal/z", Order{Means: Reproxy,
 			URLs: []string{"http://store.internal/x?y", "http://STORE.internal/z"}}, true},
 		{"X-Reproxy-URL", "http://evil/ https://b:8443/pub/x", Order{Means: Reproxy, URLs: []string{"https://b:8443/pub/x"}}, true},
+		{"X-Reproxy-URL", "http://c/pub/x/", Order{Means: Reproxy, URLs: []string{"http://c/pub/x/"}}, true},
+		{"X-Reproxy-URL", "http://c/public", Order{}, false},
 		{"X-Reproxy-URL", "https://b:8443/public", Order{}, false},
 		{"X-Reproxy-URL", "https://b:8443/pub/../x", Order{}, false},
 		{"X-Reproxy-URL", "http://store.internal.evil/", Order{}, false},
@@ -42,7 +45,11 @@ func TestTakeMeanings(t *testing.T) {
 		h.Set(c.header, c.value)
 		got, _, ok, err := s.Take(h)
 		if !c.ok {
-			if ok || statusOf(err) != 502 {
+			status := 502
+			if c.header == "X-Reproxy-URL" && c.value != "" {
+				status = 503 // nothing is left that may be fetched
+			}
+			if ok || statusOf(err) != status {
 				t.Errorf("%s: %s: %+v, %v", c.header, c.value, got, err)
 			}
 			continue
@@ -70,12 +77,73 @@ func TestTakeSteers(t *testing.T) {
 		{"X-Accel-Expires", "300", Steer{Rate: -1, Expires: "300"}},
 		{"X-Accel-Expires", "@1700000000", Steer{Rate: -1, Expires: "@1700000000"}},
 		{"X-Accel-Expires", "soon", Steer{Rate: -1}},
+		{"X-Accel-Expires", "-1", Steer{Rate: -1}},
 		{"X-Accel-Charset", "utf-8", Steer{Rate: -1, Charset: "utf-8"}},
+		{"X-Accel-Charset", "utf-8; x=y", Steer{Rate: -1}},
 		{"X-Reproxy-Expected-Size", "5", Steer{Rate: -1}},
 	} {
 		_, got, ok, err := s.Take(http.Header{c.name: {c.value}})
 		if ok || err != nil || got != c.want {
 			t.Errorf("%s: %s: %+v, %v, %v", c.name, c.value, got, ok, err)
+		}
+	}
+}
+
+func TestSteerOver(t *testing.T) {
+	below := Steer{Rate: 5, Buffering: Yes, Expires: "1", Charset: "a"}
+	if got := steerless.Over(below); got != below {
+		t.Errorf("nothing over all: %+v", got)
+	}
+	over := Steer{Rate: 0, Buffering: No, Expires: "2", Charset: "b"}
+	if got := over.Over(below); got != over {
+		t.Errorf("all over all: %+v", got)
+	}
+}
+
+func TestExpire(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for _, c := range []struct {
+		expires string
+		h       http.Header
+		cache   string // Cache-Control afterwards
+		date    string // Expires afterwards
+	}{
+		{"", http.Header{}, "", ""},
+		{"300", http.Header{}, "max-age=300", "Tue, 14 Nov 2023 22:18:20 GMT"},
+		{"@1700000300", http.Header{}, "max-age=300", "Tue, 14 Nov 2023 22:18:20 GMT"},
+		{"@1600000000", http.Header{}, "no-cache", "Thu, 01 Jan 1970 00:00:01 GMT"},
+		{"0", http.Header{}, "no-cache", "Thu, 01 Jan 1970 00:00:01 GMT"},
+		{"99999999999999", http.Header{}, "max-age=2147483648", "Mon, 03 Dec 2091 01:27:28 GMT"},
+		// It never opens to everybody what the application keeps for one.
+		{"300", http.Header{"Cache-Control": {"private"}}, "private", ""},
+		{"300", http.Header{"Expires": {"x"}}, "", "x"},
+		{"300", http.Header{"Set-Cookie": {"a=b"}}, "", ""},
+	} {
+		Steer{Expires: c.expires}.Expire(c.h, now)
+		if c.h.Get("Cache-Control") != c.cache || c.h.Get("Expires") != c.date {
+			t.Errorf("%q: %v", c.expires, c.h)
+		}
+	}
+}
+
+func TestRecode(t *testing.T) {
+	for _, c := range []struct{ charset, before, after string }{
+		{"koi8-r", "text/html", "text/html; charset=koi8-r"},
+		{"koi8-r", "text/plain; charset=utf-8; format=flowed", "text/plain; charset=koi8-r; format=flowed"},
+		{"koi8-r", "application/rss+xml", "application/rss+xml; charset=koi8-r"},
+		{"koi8-r", "image/png", "image/png"},
+		{"koi8-r", "application/octet-stream", "application/octet-stream"},
+		{"koi8-r", "", ""},
+		{"koi8-r", "text/html; charset", "text/html; charset"},
+		{"", "text/html", "text/html"},
+	} {
+		h := http.Header{}
+		if c.before != "" {
+			h.Set("Content-Type", c.before)
+		}
+		Steer{Charset: c.charset}.Recode(h)
+		if got := h.Get("Content-Type"); got != c.after {
+			t.Errorf("%q on %q: %q", c.charset, c.before, got)
 		}
 	}
 }

@@ -26,6 +26,10 @@ func serveForStrace(root string) {
 	}
 	fmt.Println(l.Addr())
 	go http.Serve(wrapping{l}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if value := r.Header.Get(slicesField); value != "" {
+			serveSlices(w, r, root, value)
+			return
+		}
 		f, err := OpenBeneath(root, r.URL.Path, Beneath)
 		if err != nil {
 			http.Error(w, err.Error(), statusOf(err))
@@ -37,6 +41,28 @@ func serveForStrace(root string) {
 		}
 	}))
 	io.Copy(io.Discard, os.Stdin)
+}
+
+// slicesField asks the server for slices, as an X-Sendfile2 would.
+const slicesField = "Test-Slices"
+
+func serveSlices(w http.ResponseWriter, r *http.Request, root, value string) {
+	s, err := New(Options{Roots: []string{root}})
+	if err != nil {
+		panic(err)
+	}
+	o, _, _, err := s.Take(http.Header{"X-Sendfile2": {value}})
+	if err != nil {
+		panic(err)
+	}
+	b, err := s.OpenSlices(o)
+	if err != nil {
+		panic(err)
+	}
+	defer b.Close()
+	if err := s.Reply(0).ServeParts(w, r, b); err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // call is one finished system call on the file in question.
@@ -63,7 +89,11 @@ func TestNetHTTPUsesSendfile(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := tree(t, map[string]string{"body": string(data)})
 			trace := t.TempDir() + "/trace"
-			body := fetchTraced(t, dir, trace, c.rng)
+			h := http.Header{}
+			if c.rng != "" {
+				h.Set("Range", c.rng)
+			}
+			body := fetchTraced(t, dir, trace, h)
 			if !bytes.Equal(body, data[c.from:c.from+c.n]) {
 				t.Fatalf("%d bytes, not those of the file", len(body))
 			}
@@ -84,7 +114,7 @@ func TestNetHTTPUsesSendfile(t *testing.T) {
 	}
 }
 
-func fetchTraced(t *testing.T, dir, trace, rng string) []byte {
+func fetchTraced(t *testing.T, dir, trace string, fields http.Header) []byte {
 	t.Helper()
 	cmd := exec.Command("strace", "-f", "-y", "-qq", "-s", "0", "-o", trace,
 		"-e", "trace=sendfile,read,pread64,readv,preadv,preadv2,splice,copy_file_range,mmap", "/proc/self/exe")
@@ -103,9 +133,7 @@ func fetchTraced(t *testing.T, dir, trace, rng string) []byte {
 	var body []byte
 	if err == nil {
 		r, _ := http.NewRequest("GET", "http://"+strings.TrimSpace(address)+"/body", nil)
-		if rng != "" {
-			r.Header.Set("Range", rng)
-		}
+		r.Header = fields
 		r.Close = true
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {

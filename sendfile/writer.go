@@ -21,10 +21,10 @@ type HeaderJoiner interface {
 // errors that ServeContent drops, and lets the body pass to the inner ReadFrom in one piece.
 type writer struct {
 	http.ResponseWriter
-	content      *Content
-	head         bool   // the request is a HEAD
-	size         int64  // of the file
-	acceptRanges string // the child's
+	content      *Content // the body, or its first part; nil: there is none
+	head         bool     // the request is a HEAD
+	size         int64    // of the file
+	acceptRanges string   // the child's
 
 	status  int
 	want    int64 // bytes of a body that was promised
@@ -83,17 +83,18 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// result is the error of the whole answer: the file's, else the writer's, else that of a body which is too short.
-func (w *writer) result(content error, f *File) error {
+// result is the error of the whole answer with the file of this name: the file's, else the writer's, else that of a body
+// which is too short.
+func (w *writer) result(content error, name string) error {
 	switch {
 	case w.refused && errors.Is(w.err, ErrBusy):
-		return busyError(f)
+		return busyError(name)
 	case content != nil:
 		return fmt.Errorf("send: %w", content)
 	case w.err != nil:
-		return fmt.Errorf("send %s: %w", f.Name(), w.err)
+		return fmt.Errorf("send %s: %w", name, w.err)
 	case w.sent < w.want:
-		return fmt.Errorf("send %s: %w: %d of %d bytes", f.Name(), io.ErrShortWrite, w.sent, w.want)
+		return fmt.Errorf("send %s: %w: %d of %d bytes", name, io.ErrShortWrite, w.sent, w.want)
 	}
 	return nil
 }

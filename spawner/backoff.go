@@ -86,14 +86,14 @@ func (k *keeper) judgeDeath(o obituary) (answered bool, pause time.Duration) {
 	if k.heardSince(k.streak.since) {
 		k.streak.deaths = 0
 	}
-	if k.s.opt.Listen != nil && ready != 0 && o.ending.OK() {
+	if k.s.opt().Listen != nil && ready != 0 && o.ending.OK() {
 		return false, 0 // nobody tells about its answers, and it ended in order
 	}
 	free := blameless && k.streak.deaths < freeDeaths
 	// One that ends by itself has answered, if it had a request: the word is on
 	// its way. One that was killed had none, or can answer no more.
 	answered = k.heardSince(k.born)
-	if !answered && !settled && !(free && (o.ending.Signal != 0 || k.use().Claims == 0 && k.s.opt.Ledger != nil)) {
+	if !answered && !settled && !(free && (o.ending.Signal != 0 || k.use().Claims == 0 && k.s.opt().Ledger != nil)) {
 		answered = k.late()
 	}
 	switch {
@@ -188,7 +188,7 @@ func (k *keeper) next(pause time.Duration) string {
 }
 
 func (k *keeper) log(o obituary, answered bool, next string) {
-	log := k.s.opt.Log.With("app", k.s.opt.App)
+	log := k.s.opt().Log.With("app", k.s.opt().App)
 	switch {
 	case o.err != nil:
 		log.Error("a child could not be started", "err", o.err, "next", next)

@@ -179,7 +179,7 @@ func TestBackoffOfWhatDies(t *testing.T) {
 }
 
 // answered has a request answered that the child had.
-func answered(s *Supervisor) { s.opt.Ledger.Release(Claim{}, Answered) }
+func answered(s *Supervisor) { s.opt().Ledger.Release(Claim{}, Answered) }
 
 func TestRestartAtOnce(t *testing.T) {
 	cases := []struct {

@@ -92,6 +92,9 @@ func (l *ledger) grab(i int) (c Claim, tell, ok bool) {
 		return c, s.drained(), false
 	}
 	at(stepCounted)
+	if k := int(l.head.keeper.Load()); k != 0 && k != l.place && k < Places {
+		l.ring(k)
+	}
 	l.mine.served.Add(1)
 	l.used(s)
 	at(stepGranted)
@@ -109,7 +112,7 @@ func (l *ledger) word() uint64 {
 
 // win puts a claim word into a free cell; -1: there was none.
 func (s *slot) win(word uint64) int {
-	n := len(s.cells)
+	n := s.max
 	i := int(s.hint.Load()) % n
 	for range n {
 		if s.cells[i].Load() == 0 && s.cells[i].CompareAndSwap(0, word) {
@@ -154,7 +157,7 @@ func (s *slot) claims() int {
 
 // hasFree reports whether a cell is free.
 func (s *slot) hasFree() bool {
-	n := len(s.cells)
+	n := s.max
 	i := int(s.hint.Load()) % n
 	for range n {
 		if s.cells[i].Load() == 0 {

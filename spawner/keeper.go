@@ -1,6 +1,7 @@
 package spawner
 
 import (
+	"math"
 	"os"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ type keeper struct {
 	born   time.Duration // began, by Now
 	ready  time.Duration // when it was seen ready, by Now; 0: never
 	wanted bool          // without a process: one is to be started
+	runs   bool          // its goroutine has been started
 	leave  leave
 	lives  int   // processes so far, and those that could not be started
 	failed error // how the last one failed that was not told to end
@@ -54,12 +56,17 @@ func (k *keeper) run(started func(error)) {
 func (k *keeper) awaitWish() bool {
 	for !k.s.stopping() {
 		k.s.mu.Lock()
-		wanted := k.wanted
+		allowed := k.allowed()
+		wanted := k.wanted && allowed
 		k.s.mu.Unlock()
-		if wanted {
+		switch {
+		case wanted:
 			return true
+		case allowed:
+			k.set(Dormant, nil)
+		default:
+			k.set(Absent, nil)
 		}
-		k.set(Dormant, nil)
 		select {
 		case <-k.poke:
 		case <-k.s.stop:
@@ -78,10 +85,10 @@ func (k *keeper) wake() {
 
 // use is what the Ledger says of the slot.
 func (k *keeper) use() Use {
-	if k.s.opt.Ledger == nil {
+	if k.s.opt().Ledger == nil {
 		return Use{}
 	}
-	return k.s.opt.Ledger.Use(k.slot)
+	return k.s.opt().Ledger.Use(k.slot)
 }
 
 // life is one process from start to end. ready is called when it is.
@@ -95,8 +102,8 @@ func (k *keeper) life(ready func()) obituary {
 	k.s.mu.Lock()
 	k.child = nil
 	k.s.mu.Unlock()
-	if k.s.opt.Cgroup != nil {
-		k.s.opt.Cgroup.kill(k.slot)
+	if k.s.opt().Cgroup != nil {
+		k.s.opt().Cgroup.kill(k.slot)
 	}
 	<-output
 	o.words = k.tail.take()
@@ -113,17 +120,17 @@ func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := k.s.opt.Program
-	if g := k.s.opt.Cgroup; g != nil {
+	p := k.s.opt().Program
+	if g := k.s.opt().Cgroup; g != nil {
 		if p.Cgroup, err = g.begin(k.slot); err != nil {
-			k.s.opt.Log.Warn("a child starts without a control group", "app", k.s.opt.App, "err", err)
+			k.s.opt().Log.Warn("a child starts without a control group", "app", k.s.opt().App, "err", err)
 		}
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := k.s.opt.Start(p, listen, w)
+	c, err := k.s.opt().Start(p, listen, w)
 	w.Close()
 	if err != nil {
 		r.Close()
@@ -147,8 +154,8 @@ func (k *keeper) listen() (*os.File, error) {
 		if !isShut(k.socket.File) {
 			return k.socket.File, nil
 		}
-		s.opt.Log.Warn("a child has shut its socket down, which is bound anew", "app", s.opt.App, "slot", k.slot)
-		fresh, err := bindPrivate(k.socket.Name(), s.opt.SocketGID, s.opt.Connections)
+		s.opt().Log.Warn("a child has shut its socket down, which is bound anew", "app", s.opt().App, "slot", k.slot)
+		fresh, err := bindPrivate(k.socket.Name(), s.opt().SocketGID, s.opt().Connections)
 		if err != nil {
 			return nil, err
 		}
@@ -158,15 +165,15 @@ func (k *keeper) listen() (*os.File, error) {
 	}
 	s.rebinding.Lock()
 	defer s.rebinding.Unlock()
-	if s.opt.Rebind == nil || !isShut(s.shared) {
+	if s.opt().Rebind == nil || !isShut(s.shared) {
 		return s.shared, nil
 	}
-	s.opt.Log.Warn("a child has shut the socket of all down, which is bound anew", "app", s.opt.App)
-	fresh, err := s.opt.Rebind()
+	s.opt().Log.Warn("a child has shut the socket of all down, which is bound anew", "app", s.opt().App)
+	fresh, err := s.opt().Rebind()
 	if err != nil {
 		return nil, err
 	}
-	if s.shared != s.opt.Listen {
+	if s.shared != s.opt().Listen {
 		s.shared.Close()
 	}
 	s.shared = fresh
@@ -180,14 +187,15 @@ func (k *keeper) watch(c *Child, ready func()) reason {
 	defer close(quit)
 	born := k.born // of this one: the look may end behind the start of the next
 	answered := func() bool { return k.heardSince(born) }
-	k.s.wg.Go(func() { seen <- awaitReady(c, k.s.opt.StartTimeout, answered, quit) })
-	var age <-chan time.Time
-	if d := k.s.opt.MaxAge; d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		age = t.C
-	}
+	k.s.wg.Go(func() { seen <- awaitReady(c, k.s.opt().StartTimeout, answered, quit) })
+	age := time.NewTimer(math.MaxInt64)
+	defer age.Stop()
+	var most time.Duration // as the timer goes by it; 0: it does not run
 	for {
+		if d := k.s.opt().MaxAge; d != most {
+			most = d
+			age.Reset(k.left(d))
+		}
 		if why := k.retire(c); why != "" {
 			return why
 		}
@@ -202,7 +210,7 @@ func (k *keeper) watch(c *Child, ready func()) reason {
 				k.isReady(c)
 				ready()
 			}
-		case <-age:
+		case <-age.C:
 			k.s.mu.Lock()
 			k.ask(leave{why: maxAge})
 			k.s.mu.Unlock()
@@ -219,24 +227,33 @@ func (k *keeper) isReady(c *Child) {
 	if starting {
 		k.set(Ready, c)
 	}
-	k.s.opt.Log.Debug("child is ready", "app", k.s.opt.App, "pid", c.PID())
+	k.s.opt().Log.Debug("child is ready", "app", k.s.opt().App, "pid", c.PID())
 }
 
 // end stops a child: signal, grace, SIGKILL. A child that has been stopped by
 // a signal acts on neither before it is continued.
 func (k *keeper) end(c *Child) {
 	k.set(Stopping, c)
-	c.Signal(k.s.opt.StopSignal)
+	c.Signal(k.s.opt().StopSignal)
 	c.Signal(syscall.SIGCONT)
-	t := time.NewTimer(k.s.opt.StopGrace)
+	t := time.NewTimer(k.s.opt().StopGrace)
 	defer t.Stop()
 	select {
 	case <-c.Done():
 		return
 	case <-k.s.now:
 	case <-t.C:
-		k.s.opt.Log.Warn("child did not end within its grace and is killed", "app", k.s.opt.App, "pid", c.PID(), "grace", k.s.opt.StopGrace)
+		k.s.opt().Log.Warn("child did not end within its grace and is killed", "app", k.s.opt().App, "pid", c.PID(), "grace", k.s.opt().StopGrace)
 	}
 	c.Signal(syscall.SIGKILL)
 	<-c.Done()
+}
+
+// left is how long this process may still live by a max_age; without one it is
+// as good as for ever.
+func (k *keeper) left(most time.Duration) time.Duration {
+	if most <= 0 {
+		return math.MaxInt64
+	}
+	return max(0, k.born+most-Now())
 }

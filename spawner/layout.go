@@ -8,14 +8,14 @@ import (
 	"unsafe"
 )
 
-// The memory of a ledger, in words of 64 bits and lines of 64 bytes (layoutVersion 1):
+// The memory of a ledger, in words of 64 bits and lines of 64 bytes (layoutVersion 2):
 //
 //	headWords            what it is, and what all share
 //	Places × placeWords  one line per worker, written by that worker alone
 //	per slot:
 //	  slotWords          the child: two lines
 //	  Connections words  the claims ("cells"), rounded up to whole lines: 0 is
-//	                     free, else place<<56 | sequence
+//	                     free, else place<<55 | sequence
 //	  MaxFails words     when the last failures were, rounded up likewise
 //
 // Every word is read and written atomically, and what a worker may leave behind
@@ -24,12 +24,12 @@ import (
 // bits, which cannot be too large, and everything else from LedgerOptions.
 const (
 	layoutMagic   = 0x6c65646765720a1a // "ledger"
-	layoutVersion = 1
+	layoutVersion = 2
 )
 
 // Places is how many processes may share a ledger, the owner (place 0) among
 // them. There are more than workers, since generations overlap.
-const Places = 128
+const Places = 256
 
 type headWords struct {
 	magic, version, geometry atomic.Uint64
@@ -43,7 +43,8 @@ type headWords struct {
 	_     [6]uint64
 
 	pending atomic.Uint64 // 1: the owner's bell has rung, and it has not looked yet
-	_       [7]uint64
+	keeper  atomic.Uint64 // the place that keeps connections to children; 0: none
+	_       [6]uint64
 
 	waiting [Places / 64]atomic.Uint64 // a bit per place at which requests may wait
 	_       [8 - Places/64]uint64
@@ -87,7 +88,7 @@ const (
 	serialMask  = 1<<(64-serialShift) - 1
 	countMask   = 1<<serialShift - 1
 	pidMask     = 1<<31 - 1
-	placeShift  = 56
+	placeShift  = 55 // the first bit is free: see probing
 	sequence    = 1<<placeShift - 1
 	mostFails   = 1024
 )
@@ -111,19 +112,46 @@ func (s SlotOptions) connections() int { return max(1, s.Connections) }
 // Size is how many bytes of memory a ledger needs: a multiple of 64.
 func (o LedgerOptions) Size() int {
 	n := headBytes
-	for _, s := range o.Slots {
-		n += slotBytes + words(s.connections()) + words(o.fails())
+	for i := range o.room() {
+		n += slotBytes + words(o.cells(i)) + words(o.fails())
 	}
 	return n
 }
 
-// geometry differs where the options place anything elsewhere, or bound or
-// choose differently.
+// room is how many slots there is memory for.
+func (o *LedgerOptions) room() int { return max(len(o.Slots), o.Room.Slots) }
+
+// slot is what is said of a slot, or would be.
+func (o *LedgerOptions) slot(i int) (s SlotOptions) {
+	switch {
+	case i < len(o.Slots):
+		return o.Slots[i]
+	case len(o.Slots) > 0:
+		return o.Slots[0]
+	}
+	return s
+}
+
+// cells is how many words a slot has for claims.
+func (o *LedgerOptions) cells(i int) int { return max(o.slot(i).connections(), o.Room.Cells) }
+
+// Within returns the options with the room of a ledger that was made with other
+// ones; false: they need another ledger.
+func (o LedgerOptions) Within(made LedgerOptions) (LedgerOptions, bool) {
+	o.Room = Room{made.room(), made.Room.Cells}
+	for i := range made.Slots {
+		o.Room.Cells = max(o.Room.Cells, made.cells(i))
+	}
+	return o, o.geometry() == made.geometry()
+}
+
+// geometry differs where the options place anything elsewhere, or choose
+// differently.
 func (o *LedgerOptions) geometry() uint64 {
 	h := fnv.New64a()
-	fmt.Fprint(h, Places, o.fails(), o.Queue, o.MaxRequests, o.Balance)
-	for _, s := range o.Slots {
-		fmt.Fprint(h, ";", s.connections(), max(1, s.Weight))
+	fmt.Fprint(h, Places, o.fails(), o.Balance)
+	for i := range o.room() {
+		fmt.Fprint(h, ";", o.cells(i), max(1, o.slot(i).Weight))
 	}
 	return h.Sum64()
 }
@@ -157,12 +185,16 @@ func (l *ledger) lay(mem []byte) error {
 		mem = mem[words(n):]
 		return w
 	}
-	l.slots = make([]slot, len(l.opt.Slots))
-	for i, o := range l.opt.Slots {
-		s := &l.slots[i]
+	n := len(l.opt.Slots)
+	if l.owner() && !l.alone {
+		n = l.opt.room() // whatever a worker may have
+	}
+	l.slots = make([]slot, n)
+	for i := range l.slots {
+		s, o := &l.slots[i], l.opt.slot(i)
 		s.slotWords = (*slotWords)(unsafe.Pointer(&next(slotBytes / 8)[0]))
-		s.cells, s.fails = next(o.connections()), next(l.opt.fails())
-		s.max, s.weight = len(s.cells), max(1, o.Weight)
+		s.cells, s.fails = next(l.opt.cells(i)), next(l.opt.fails())
+		s.max, s.weight = o.connections(), max(1, o.Weight)
 	}
 	return nil
 }

@@ -43,8 +43,8 @@ func TestOpenLedger(t *testing.T) {
 		{"other weight", other(func(o *LedgerOptions) { o.Slots[0].Weight = 2 }), a.mem, 1, errLedgerLayout},
 		{"the same weight, not written", other(func(o *LedgerOptions) { o.Slots[0].Weight = 0 }), a.mem, 1, nil},
 		{"one slot fewer", other(func(o *LedgerOptions) { o.Slots = o.Slots[:1] }), a.mem, 1, errLedgerLayout},
-		{"other queue", other(func(o *LedgerOptions) { o.Queue = 5 }), a.mem, 1, errLedgerLayout},
-		{"other limit", other(func(o *LedgerOptions) { o.MaxRequests = 5 }), a.mem, 1, errLedgerLayout},
+		{"another queue is each one's own", other(func(o *LedgerOptions) { o.Queue = 5 }), a.mem, 1, nil},
+		{"another limit, too", other(func(o *LedgerOptions) { o.MaxRequests = 5 }), a.mem, 1, nil},
 		{"other way to fail", other(func(o *LedgerOptions) { o.MaxFails = 5 }), a.mem, 1, errLedgerLayout},
 		{"another deadline is each one's own", other(func(o *LedgerOptions) { o.QueueTimeout = 5 }), a.mem, 1, nil},
 	} {

@@ -46,6 +46,18 @@ type Ledger interface {
 type Shared interface {
 	Ledger
 	Clearer
+	// Keeper says whether this process keeps connections to children between two
+	// requests. Its bell rings then whenever another has claimed a child, which a
+	// kept connection would pin: Pool.Yield closes it. There is one keeper at most,
+	// the last that said so.
+	Keeper(on bool)
+	// Elsewhere reports whether another process has a claim of a slot.
+	Elsewhere(slot int) bool
+	// Retune changes Queue, QueueTimeout, MaxRequests and Spare to those of the
+	// options, and how many slots there are, for what the owner says and does.
+	// Workers have their own word for that: who opens the ledger later may come
+	// with other options, as far as its Room goes. It is the owner's.
+	Retune(LedgerOptions)
 	// Wake looks what the bell of this place may have rung for: it gives free
 	// children to the requests that wait here, and tells the owner's watcher.
 	Wake()
@@ -65,6 +77,8 @@ type LedgerOptions struct {
 	QueueTimeout time.Duration // how long one may; 0 is no bound
 	Slots        []SlotOptions
 	Balance      Balance
+	// Room is the memory that there is for more.
+	Room Room
 	// MaxRequests is how many requests one process gets; 0 is no limit. It is
 	// exact: the process is never given another. It means nothing for a program
 	// elsewhere.
@@ -77,6 +91,13 @@ type LedgerOptions struct {
 	// 1024 count as 1024. When all are out, all are in.
 	MaxFails    int
 	FailTimeout time.Duration
+}
+
+// Room is how far the slots of a ledger can change without a new one: all who share
+// it have the same. What is less than the Slots need counts as what they need.
+type Room struct {
+	Slots int // how many; those beyond the Slots take as much as the first
+	Cells int // Connections of each
 }
 
 // SlotOptions say what one slot can take.

@@ -81,11 +81,12 @@ func TestMaxMemory(t *testing.T) {
 
 // Where the system counts the memory of a child's control group, that is it.
 func TestCgroupMemory(t *testing.T) {
-	s := &Supervisor{opt: SupervisorOptions{Cgroup: &Cgroup{t.TempDir()}}}
+	s := &Supervisor{}
+	s.options.Store(&SupervisorOptions{Cgroup: &Cgroup{t.TempDir()}})
 	if n := s.memory(3, os.Getpid()); n < 4<<20 {
 		t.Errorf("%d without a count: that of the tree", n)
 	}
-	dir := s.opt.Cgroup.child(3)
+	dir := s.opt().Cgroup.child(3)
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.WriteFile(dir+"/memory.stat", []byte("anon 12300\nfile 99999\nfile_mapped 45\n"), 0o644))
 	if n := s.memory(3, os.Getpid()); n != 12345 {

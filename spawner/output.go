@@ -15,7 +15,7 @@ const outputLinger = 100 * time.Millisecond
 // readOutput reads what a child writes, line by line, to its end.
 func (k *keeper) readOutput(c *Child, r *os.File) {
 	defer r.Close()
-	l := k.s.opt.Stderr(c.PID())
+	l := k.s.opt().Stderr(c.PID())
 	emit := l.Emit
 	l.Emit = func(line []byte) { k.tail.add(line); emit(line) }
 	stop := make(chan struct{})

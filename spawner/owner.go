@@ -166,6 +166,38 @@ func (l *ledger) ringAll() {
 	}
 }
 
+// Keeper implements Shared.
+func (l *ledger) Keeper(on bool) {
+	if on {
+		l.head.keeper.Store(uint64(l.place))
+	} else {
+		l.head.keeper.CompareAndSwap(uint64(l.place), 0)
+	}
+}
+
+// Elsewhere implements Shared.
+func (l *ledger) Elsewhere(i int) bool {
+	s := &l.slots[i]
+	for j := range s.cells {
+		if w := s.cells[j].Load(); w != 0 && w>>placeShift != uint64(l.place) {
+			return true
+		}
+	}
+	return false
+}
+
+// Retune implements Shared.
+func (l *ledger) Retune(o LedgerOptions) {
+	if !l.owner() {
+		return
+	}
+	l.mu.Lock()
+	defer l.unlock()
+	l.opt.Queue, l.opt.QueueTimeout, l.opt.MaxRequests, l.opt.Spare = o.Queue, o.QueueTimeout, o.MaxRequests, o.Spare
+	l.opt.Slots = o.Slots[:min(len(o.Slots), len(l.slots))]
+	l.tell = true
+}
+
 // ClearPlace implements Clearer.
 func (l *ledger) ClearPlace(place int) {
 	if !l.owner() || place < 1 || place >= Places {
@@ -180,6 +212,7 @@ func (l *ledger) ClearPlace(place int) {
 	p := &l.head.places[place]
 	p.ticket.Store(0)
 	p.count.Store(0)
+	l.head.keeper.CompareAndSwap(uint64(place), 0)
 	l.head.waiting[place/64].And(^(1 << (place % 64)))
 	l.tell = true // a call that it was about to make is made here
 	l.serve()
@@ -236,12 +269,18 @@ func past(w *atomic.Uint64) time.Duration {
 
 // Counts implements Ledger.
 func (l *ledger) Counts() Counts {
-	c := Counts{Waiting: min(l.waiting(), l.opt.Queue), Children: make([]ChildCounts, len(l.slots))}
+	n, most := len(l.slots), l.opt.Queue
+	if l.owner() {
+		l.mu.Lock()
+		n, most = len(l.opt.Slots), l.opt.Queue
+		l.mu.Unlock()
+	}
+	c := Counts{Waiting: min(l.waiting(), most), Children: make([]ChildCounts, n)}
 	for i := range l.head.places {
 		c.Served += l.head.places[i].served.Load()
 		c.Refused += l.head.places[i].refused.Load()
 	}
-	for i := range l.slots {
+	for i := range c.Children {
 		s := &l.slots[i]
 		w := s.state.Load()
 		if l.owner() {

@@ -27,7 +27,9 @@ type PoolOptions struct {
 	// says for the first time that a child is ready.
 	Began func()
 	// KeepAlive keeps connections for further requests. It must be off where
-	// anybody else can want the same child: a kept connection pins it.
+	// anybody else can want the same child, since a kept connection pins it; or it
+	// is switched by Keep, and whoever is woken by the bell as the Ledger's Keeper
+	// calls Yield.
 	KeepAlive bool
 	// Down, if set, is told when a program elsewhere goes out after MaxFails
 	// failures, and when it is back. It may be told the same twice.
@@ -293,6 +295,33 @@ func (p *Pool) Apply(e Event) {
 // Slots is how many children, or addresses, the pool has.
 func (p *Pool) Slots() int { return len(p.slots) }
 
+// Yield closes the kept connections to children that another process has claimed.
+func (p *Pool) Yield(elsewhere func(slot int) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.slots {
+		s := &p.slots[i]
+		if len(s.idle) == 0 || !elsewhere(i) {
+			continue
+		}
+		for _, c := range s.idle {
+			c.Close()
+		}
+		s.idle = nil
+	}
+}
+
+// Busy is how many requests have a child now, those that nobody waits for any more
+// among them.
+func (p *Pool) Busy() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.slots {
+		n += len(p.slots[i].leases)
+	}
+	return n
+}
+
 // giveUp interrupts a request that waits for a child which is gone. Where the
 // child had accepted the connection its end is there to be read, behind what
 // the child said last: then there is nothing to interrupt, and the request may
@@ -316,10 +345,17 @@ func (p *Pool) Counts() Counts { return p.opt.Ledger.Counts() }
 
 // Close closes the connections that are kept, and keeps no more. Requests may
 // still be made.
-func (p *Pool) Close() {
+func (p *Pool) Close() { p.Keep(false) }
+
+// Keep says whether connections are kept from now on, where KeepAlive is on. When
+// false has returned there is none that is kept, and those in use will not be.
+func (p *Pool) Keep(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed.Store(true)
+	p.closed.Store(!on)
+	if on {
+		return
+	}
 	for i := range p.slots {
 		for _, c := range p.slots[i].idle {
 			c.Close()

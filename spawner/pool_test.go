@@ -157,6 +157,34 @@ func TestPoolDoesNotKeep(t *testing.T) {
 		r.Close()
 		closed(t, child)
 	})
+	t.Run("wanted elsewhere", func(t *testing.T) {
+		r := newRig(t, 1, true)
+		l, ours, child := r.connect(t, true)
+		l.Release(Answered, ours)
+		r.Yield(func(int) bool { return false })
+		if l, _, fresh := r.connect(t, true); fresh != nil {
+			t.Error("the connection was not kept")
+		} else {
+			l.Release(Answered, ours)
+		}
+		r.Yield(func(slot int) bool { return slot == 0 })
+		closed(t, child)
+	})
+	t.Run("kept again", func(t *testing.T) {
+		r := newRig(t, 1, true)
+		r.Keep(false)
+		r.Keep(true)
+		l, ours, child := r.connect(t, true)
+		if !l.KeepAlive() || r.Busy() != 1 {
+			t.Errorf("keep-alive %v, %d busy", l.KeepAlive(), r.Busy())
+		}
+		l.Release(Answered, ours)
+		if r.Busy() != 0 {
+			t.Error("busy")
+		}
+		r.Keep(false)
+		closed(t, child)
+	})
 	for _, st := range []State{Stopping, BackingOff, Absent} {
 		t.Run(st.String(), func(t *testing.T) {
 			r := newRig(t, 1, true)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Restart gives every slot that has a process, or waits to start one, a new
@@ -20,10 +21,13 @@ func (s *Supervisor) Restart(ctx context.Context) (done int, err error) {
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
-	for _, k := range s.slots {
+	s.mu.Lock()
+	slots := slices.Clone(s.slots)
+	s.mu.Unlock()
+	for _, k := range slots {
 		renewed, err := k.renew(ctx)
 		if err != nil {
-			return done, fmt.Errorf("child %d of app %q: %w", k.slot, s.opt.App, err)
+			return done, fmt.Errorf("child %d of app %q: %w", k.slot, s.opt().App, err)
 		}
 		if renewed {
 			done++
@@ -40,10 +44,10 @@ func (k *keeper) renew(ctx context.Context) (bool, error) {
 	s.mu.Lock()
 	lives := k.lives
 	switch {
-	case k.state == BackingOff:
+	case k.state == BackingOff && k.allowed():
 		k.wanted = true
 		k.wake()
-	case k.state == Dormant && !k.wanted, k.state == Absent:
+	case k.state == Dormant && !k.wanted, !k.allowed():
 		s.mu.Unlock()
 		return false, nil
 	default:
@@ -53,9 +57,9 @@ func (k *keeper) renew(ctx context.Context) (bool, error) {
 		state, again, failed, changed := k.state, k.lives > lives, k.failed, s.changed
 		s.mu.Unlock()
 		switch {
-		case state == Absent || s.stopping():
+		case state == Absent && k.allowed() || s.stopping():
 			return false, errStopped
-		case state == Dormant: // it was superfluous
+		case state == Dormant, !k.allowed(): // it was superfluous
 			return false, nil
 		case again && state == Ready:
 			return true, nil

@@ -12,6 +12,7 @@ const (
 	idleTimeout reason = "idle_timeout"
 	restarted   reason = "restart"
 	replaced    reason = "replaced"
+	lowered     reason = "max"
 	shutDown    reason = "stop"
 )
 
@@ -61,7 +62,7 @@ const weighEvery = time.Second
 // weigh retires the children that have more memory than they may.
 func (s *Supervisor) weigh() {
 	for _, c := range s.Children() {
-		if c.Memory <= s.opt.MaxMemory {
+		if c.Memory <= s.opt().MaxMemory {
 			continue
 		}
 		s.mu.Lock()
@@ -74,8 +75,8 @@ func (s *Supervisor) weigh() {
 
 // memory is what the child of a slot uses, in bytes.
 func (s *Supervisor) memory(slot, pid int) int64 {
-	if s.opt.Cgroup != nil {
-		if n, ok := s.opt.Cgroup.memory(slot); ok {
+	if s.opt().Cgroup != nil {
+		if n, ok := s.opt().Cgroup.memory(slot); ok {
 			return n
 		}
 	}

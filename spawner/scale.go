@@ -52,7 +52,7 @@ func (s *Supervisor) mind() {
 			return
 		}
 		next := s.survey()
-		if s.opt.MaxMemory > 0 {
+		if s.opt().MaxMemory > 0 {
 			if Now()-weighed >= weighEvery {
 				s.weigh()
 				weighed = Now()
@@ -80,7 +80,7 @@ func sooner(a, b time.Duration) time.Duration {
 func (s *Supervisor) survey() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.opt.Ledger == nil || s.stopping() {
+	if s.opt().Ledger == nil || s.stopping() {
 		return 0
 	}
 	for _, k := range s.slots {
@@ -88,7 +88,9 @@ func (s *Supervisor) survey() time.Duration {
 		switch {
 		case k.state == Retiring && use.Claims == 0, k.state == BackingOff && use.Heard > k.born:
 			k.wake()
-		case k.state.leasable() && s.opt.MaxRequests > 0 && use.Requests >= uint64(s.opt.MaxRequests):
+		case k.state.leasable() && !k.allowed():
+			k.ask(leave{why: lowered})
+		case k.state.leasable() && s.opt().MaxRequests > 0 && use.Requests >= uint64(s.opt().MaxRequests):
 			k.ask(leave{why: maxRequests})
 		}
 	}
@@ -116,10 +118,10 @@ type tally struct {
 
 // tally counts all slots but one. The table is locked.
 func (s *Supervisor) tally(except *keeper) (t tally) {
-	if s.opt.Ledger == nil {
+	if s.opt().Ledger == nil {
 		return t
 	}
-	counts := s.opt.Ledger.Counts()
+	counts := s.opt().Ledger.Counts()
 	t.waiting = counts.Waiting
 	for i, k := range s.slots {
 		use := k.use()
@@ -145,7 +147,7 @@ func (s *Supervisor) tally(except *keeper) (t tally) {
 			continue
 		}
 		t.idle = append(t.idle, k)
-		if counts.Children[i].Finishing && Now()-k.idleSince() < s.opt.IdleTimeout {
+		if counts.Children[i].Finishing && Now()-k.idleSince() < s.opt().IdleTimeout {
 			t.cut++
 		}
 	}
@@ -158,13 +160,16 @@ func (k *keeper) idleSince() time.Duration { return max(k.use().Idle, k.ready) }
 
 // goal is how many children are wanted.
 func (s *Supervisor) goal(t tally) int {
-	busy := (t.claims+t.waiting+s.opt.Connections-1)/s.opt.Connections + t.cut
-	return min(max(busy+s.opt.Spare, s.opt.Min), s.opt.Max)
+	busy := (t.claims+t.waiting+s.opt().Connections-1)/s.opt().Connections + t.cut
+	return min(max(busy+s.opt().Spare, s.opt().Min), s.opt().Max)
 }
 
 // lacks reports whether fewer children are alive than are wanted, if that of
 // this slot has no successor. The table is locked.
 func (s *Supervisor) lacks(k *keeper) bool {
+	if !k.allowed() {
+		return false
+	}
 	t := s.tally(k)
 	return t.alive < s.goal(t)
 }
@@ -172,6 +177,9 @@ func (s *Supervisor) lacks(k *keeper) bool {
 // succeeds reports whether a process has a successor: one that was in use has,
 // since recycling is no reason to be fewer. The table is locked.
 func (k *keeper) succeeds(o obituary) bool {
+	if !k.allowed() {
+		return false
+	}
 	used := o.err == nil && k.use().Requests > 0
 	return used && o.why != idleTimeout || o.why == restarted || k.s.lacks(k)
 }
@@ -189,26 +197,26 @@ func (s *Supervisor) begin(t tally, n int) {
 // shrink retires those that have been idle for too long, and says when the next
 // one will have been.
 func (s *Supervisor) shrink(t tally) (next time.Duration) {
-	if s.opt.Scale == ScaleStatic {
+	if s.opt().Scale == ScaleStatic {
 		return 0
 	}
 	now := Now()
 	idle := len(t.idle) - t.cut
 	for _, k := range t.idle {
-		if idle <= s.opt.Spare || t.alive <= s.opt.Min {
+		if idle <= s.opt().Spare || t.alive <= s.opt().Min {
 			break
 		}
-		if due := k.idleSince() + s.opt.IdleTimeout; due > now {
+		if due := k.idleSince() + s.opt().IdleTimeout; due > now {
 			return due
 		}
 		k.ask(leave{why: idleTimeout})
 		idle--
 		t.alive--
 	}
-	if t.alive <= s.opt.Min {
+	if t.alive <= s.opt().Min {
 		return 0
 	}
-	return now + s.opt.IdleTimeout // nobody says when one becomes idle
+	return now + s.opt().IdleTimeout // nobody says when one becomes idle
 }
 
 // rampMost is how many children may start in one second.

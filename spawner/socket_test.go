@@ -49,7 +49,7 @@ func TestSocketRebuilt(t *testing.T) {
 			t.Fatalf("pid %d after %d, %v\n%s", pid, before, err, &c.log)
 		}
 		before = pid
-		c.opt.Ledger.Release(Claim{}, Answered)
+		c.opt().Ledger.Release(Claim{}, Answered)
 		eventually(t, time.Second, "a successor is ready", func() bool { return c.Events()[0].State == Ready && c.pid(0) != before })
 	}
 	if !c.log.has("WARN", "shut its socket down", "slot=0") {

@@ -222,6 +222,23 @@ func (s *Scripts) forget(p cgi.Process) {
 	s.wg.Done()
 }
 
+// Running is how many scripts run now.
+func (s *Scripts) Running() int {
+	s.mu.Lock()
+	all := make([]cgi.Process, 0, len(s.running))
+	for p := range s.running {
+		all = append(all, p)
+	}
+	s.mu.Unlock()
+	n := 0
+	for _, p := range all {
+		if e, ok := p.(interface{ Ended() bool }); !ok || !e.Ended() {
+			n++
+		}
+	}
+	return n
+}
+
 // Stop ends every script that still runs: its stop signal, the grace, SIGKILL.
 // It returns when all have been reaped, and may be called again, with a shorter
 // grace.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // SupervisorOptions describe the children of one app, as their owner sees them.
 type SupervisorOptions struct {
 	App     string
+	Sockets string // what the names of its sockets begin with; "": App
 	Program Program
 	// Ledger has a slot for each of Max children. Without one nothing is known
 	// of requests: Scale is ScaleStatic, and who retires is not waited for.
@@ -58,8 +60,8 @@ type SupervisorOptions struct {
 
 // Supervisor keeps the children of one app running: see the package comment.
 type Supervisor struct {
-	opt    SupervisorOptions
-	slots  []*keeper
+	options atomic.Pointer[SupervisorOptions] // see Retune
+
 	notice chan struct{} // of one: there is something to survey
 	stop   chan struct{}
 	once   sync.Once
@@ -69,6 +71,7 @@ type Supervisor struct {
 
 	// The table of what every slot is: its keepers write it, the survey reads it.
 	mu      sync.Mutex
+	slots   []*keeper
 	changed chan struct{} // closed, and replaced, when the table has changed
 	shared  *os.File      // Listen, or what Rebind has put in its place
 	ramp    ramp
@@ -82,28 +85,26 @@ type Supervisor struct {
 // NewSupervisor binds the sockets of all children. Start starts them.
 func NewSupervisor(o SupervisorOptions) (*Supervisor, error) {
 	o.normalize()
-	s := &Supervisor{opt: o, notice: make(chan struct{}, 1), stop: make(chan struct{}), now: make(chan struct{}),
+	s := &Supervisor{notice: make(chan struct{}, 1), stop: make(chan struct{}), now: make(chan struct{}),
 		changed: make(chan struct{}), shared: o.Listen, turn: make(chan struct{}, 1)}
+	s.options.Store(&o)
 	s.ramp.first = o.Scale.firstStep()
 	s.outbox.send = o.Event
-	for i := range o.Max {
-		k := &keeper{s: s, slot: i, poke: make(chan struct{}, 1)}
-		k.told = Event{App: o.App, Slot: i}
-		if o.Listen == nil {
-			var err error
-			if k.socket, err = bindPrivate(SocketPath(o.SocketDir, o.App, i), o.SocketGID, o.Connections); err != nil {
-				s.closeSockets()
-				return nil, err
-			}
-		}
-		s.slots = append(s.slots, k)
+	if err := s.Grow(o.Max); err != nil {
+		s.closeSockets()
+		return nil, err
 	}
 	return s, nil
 }
 
+func (s *Supervisor) opt() *SupervisorOptions { return s.options.Load() }
+
 func (o *SupervisorOptions) normalize() {
 	if o.Ledger == nil {
 		o.Scale = ScaleStatic
+	}
+	if o.Sockets == "" {
+		o.Sockets = o.App
 	}
 	switch o.Scale {
 	case ScaleStatic:
@@ -119,28 +120,32 @@ func (o *SupervisorOptions) normalize() {
 // *ExecError: a command that cannot be executed at all; the children are
 // retried all the same.
 func (s *Supervisor) Start() error {
-	if s.opt.Ledger != nil {
-		s.opt.Ledger.Watch(s.look)
+	if s.opt().Ledger != nil {
+		s.opt().Ledger.Watch(s.look)
 	}
-	for i, k := range s.slots {
-		s.mu.Lock()
-		k.wanted = i < s.opt.Min
-		s.mu.Unlock()
-		if i >= s.opt.Min {
+	o := s.opt()
+	s.mu.Lock()
+	slots := s.slots
+	for i, k := range slots {
+		k.runs, k.wanted = i < o.Max, i < o.Min
+	}
+	s.mu.Unlock()
+	for i, k := range slots {
+		if o.Min <= i && i < o.Max {
 			k.set(Dormant, nil) // before anybody asks
 		}
 	}
-	first := make(chan error, s.opt.Min)
-	for i, k := range s.slots {
+	first := make(chan error, o.Min)
+	for i, k := range slots[:o.Max] {
 		started := func(error) {}
-		if i < s.opt.Min {
+		if i < o.Min {
 			started = func(err error) { first <- err }
 		}
 		s.wg.Go(func() { k.run(started) })
 	}
 	s.wg.Go(s.mind)
 	var failed error
-	for range s.opt.Min {
+	for range o.Min {
 		err := <-first
 		var e *ExecError
 		if failed == nil && errors.As(err, &e) {
@@ -160,17 +165,17 @@ func (s *Supervisor) look() {
 
 // Report takes what a request saw.
 func (s *Supervisor) Report(r Report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r.Slot < 0 || r.Slot >= len(s.slots) {
 		return
 	}
 	k := s.slots[r.Slot]
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if r.PID != k.pid {
 		return // of an earlier process
 	}
 	if r.Replace != "" && k.child != nil {
-		s.opt.Log.Warn("child is replaced", "app", s.opt.App, "pid", r.PID, "reason", r.Replace)
+		s.opt().Log.Warn("child is replaced", "app", s.opt().App, "pid", r.PID, "reason", r.Replace)
 		k.ask(leave{why: replaced, now: true})
 	}
 }
@@ -221,7 +226,9 @@ func (s *Supervisor) Children() []ChildInfo {
 // group; where ctx ends first the grace is over. It returns when all have been
 // reaped, and removes the sockets.
 func (s *Supervisor) Stop(ctx context.Context) {
+	s.mu.Lock() // see Retune
 	s.once.Do(func() { close(s.stop) })
+	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() { s.wg.Wait(); close(done) }()
 	select {
@@ -231,8 +238,8 @@ func (s *Supervisor) Stop(ctx context.Context) {
 		<-done
 	}
 	s.closeSockets()
-	if s.opt.Cgroup != nil {
-		s.opt.Cgroup.remove()
+	if s.opt().Cgroup != nil {
+		s.opt().Cgroup.remove()
 	}
 }
 
@@ -242,7 +249,7 @@ func (s *Supervisor) closeSockets() {
 			k.socket.remove()
 		}
 	}
-	if s.shared != s.opt.Listen {
+	if s.shared != s.opt().Listen {
 		s.shared.Close()
 	}
 }

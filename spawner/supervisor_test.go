@@ -189,9 +189,9 @@ func TestKilledIdle(t *testing.T) {
 	must(t, c.Start())
 	old, err := c.ask(0)
 	must(t, err)
-	cl, err := c.opt.Ledger.Claim(t.Context(), Anyone)
+	cl, err := c.opt().Ledger.Claim(t.Context(), Anyone)
 	must(t, err)
-	c.opt.Ledger.Release(cl, Answered)
+	c.opt().Ledger.Release(cl, Answered)
 	syscall.Kill(old, syscall.SIGKILL)
 	eventually(t, time.Second, "it is dead", func() bool { return gone(old) }) // it may take one more while it dies
 	for range 5 {
@@ -213,7 +213,7 @@ func TestOneRequestEach(t *testing.T) {
 	must(t, c.Start())
 	pool := NewPool(PoolOptions{App: "app", Report: c.Report,
 		Targets: []Target{{"unix", SocketPath(c.dir, "app", 0)}},
-		Ledger:  c.opt.Ledger})
+		Ledger:  c.opt().Ledger})
 	events := make(chan struct{})
 	go func() { // as the worker hears of them
 		defer close(events)

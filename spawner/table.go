@@ -52,7 +52,7 @@ func (s *Supervisor) publishDormant() {
 }
 
 func (k *keeper) publish(down bool) {
-	e := Event{App: k.s.opt.App, Slot: k.slot, State: k.state}
+	e := Event{App: k.s.opt().App, Slot: k.slot, State: k.state}
 	if e.State == Dormant && down {
 		e.State = BackingOff
 	}
@@ -63,8 +63,8 @@ func (k *keeper) publish(down bool) {
 		return
 	}
 	k.told = e
-	if k.s.opt.Ledger != nil {
-		k.s.opt.Ledger.Set(e.Slot, e.State, e.PID)
+	if k.s.opt().Ledger != nil {
+		k.s.opt().Ledger.Set(e.Slot, e.State, e.PID)
 	}
 	k.s.outbox.put(e)
 }

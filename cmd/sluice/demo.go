@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"net"
@@ -9,9 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"sluice/internal/config"
+	"sluice/internal/securelink"
 	"sluice/testdata/demo"
 )
 
@@ -38,11 +42,20 @@ func runDemo(listen string) error {
 	if err := unpack(dir); err != nil {
 		return err
 	}
+	secret := filepath.Join(dir, "link.key")
+	if err := os.WriteFile(secret, []byte(rand.Text()+"\n"), 0o600); err != nil {
+		return err
+	}
+	key, err := securelink.ReadKey(secret)
+	if err != nil {
+		return err
+	}
+	link := signedDemo + "?" + key.Query(securelink.Link{Path: signedDemo, Expires: time.Now().Add(demoLink).Unix()})
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cfg, err := generated{
+	text := generated{
 		Listen:    []string{listen},
 		Key:       "demo",
 		Root:      filepath.Join(dir, "site"),
@@ -50,20 +63,25 @@ func runDemo(listen string) error {
 		SendRoots: []string{filepath.Join(dir, "files")},
 		PHP:       hasPHP(),
 		App:       []string{self, "demo-app", filepath.Join(dir, "files")},
-	}.parse("demo")
-	if err != nil {
-		return configError(err)
+		Signed:    filepath.Join(dir, "files"),
+		Secret:    secret,
 	}
-	return serve(cfg, func(addrs []net.Addr) {
+	return serve(func() (*config.Config, error) { return text.parse("demo") }, func(cfg *config.Config, addrs []net.Addr) {
 		for _, a := range addrs {
-			printDemo(a)
+			printDemo(a, link)
 		}
 		fmt.Println("control", cfg.Control)
 	})
 }
 
-func printDemo(a net.Addr) {
-	for _, path := range []string{"/", "/hello.cgi", "/app/", "/app/download"} {
+// A download that needs no child, and for how long its link is good.
+const (
+	signedDemo = "/signed/download.txt"
+	demoLink   = 24 * time.Hour
+)
+
+func printDemo(a net.Addr, link string) {
+	for _, path := range []string{"/", "/hello.cgi", "/app/", "/app/download", link} {
 		fmt.Println(urlOf(a, path))
 	}
 	if _, err := exec.LookPath("perl"); err == nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,6 +20,8 @@ import (
 	"sluice/internal/assemble"
 	"sluice/internal/config"
 	"sluice/internal/front"
+	"sluice/internal/front/peer"
+	"sluice/internal/securelink"
 )
 
 func explainCommand() *cli.Command {
@@ -98,6 +101,9 @@ func explain(out io.Writer, h *front.Handler, r *http.Request) {
 	} else {
 		line("route", "none")
 	}
+	if t.Route != nil && t.Route.Link != nil {
+		line("link", explainLink(r, t))
+	}
 	if t.Route != nil && t.Route.Authorizer != nil {
 		line("authorizer", t.Route.Authorizer.Name)
 	}
@@ -116,6 +122,24 @@ func explain(out io.Writer, h *front.Handler, r *http.Request) {
 		line("script", t.ScriptFilename)
 		explainEnv(out, h, r, t)
 	}
+}
+
+// explainLink says that a signature is wanted, and what the URL's is worth.
+func explainLink(r *http.Request, t front.Target) string {
+	text := "needs a signature"
+	if t.Route.Link.Client {
+		text += " for the client's address"
+	}
+	client := peer.AddrOf(r.RemoteAddr)
+	v := t.Route.Link.Check(t.Path, r.URL.RawQuery, client, time.Now())
+	text += "; this one is " + v.String()
+	if t.Route.Link.Client && v != securelink.Unsigned {
+		text += " for " + client.String()
+	}
+	if v != securelink.Good {
+		text += fmt.Sprintf(": %d", v.Status())
+	}
+	return text
 }
 
 func role(a *front.App) fcgi.Role {

@@ -35,8 +35,11 @@ import (
 //	record=version  a record of the wrong version instead of it
 //	env=NAME        adds NAME=value to the answer
 //
+// A request's X-Head is its header, with "|" between the lines.
+//
 // The body of the answer is "pid=N\n" and the request's method and body length.
-// As an authorizer and as a filter it is the one of fcgiroles_test.go.
+// As an authorizer and as a filter it is the one of fcgiroles_test.go; with a field Test-Say, and at /sent, the one of
+// dialects_test.go.
 func scriptedChild() {
 	if len(os.Args) > 1 {
 		before(os.Args[1])
@@ -100,6 +103,9 @@ func serveRecords(c net.Conn) bool {
 			stdin = append(stdin, content...)
 			if len(content) > 0 || role == roleFilter {
 				continue
+			}
+			if done, more := saidRecords(c, params, stdin); done {
+				return more && keep
 			}
 			if role == roleAuthorizer {
 				return authorizeRecords(c, decodeParams(params), len(stdin)) && keep
@@ -174,6 +180,9 @@ func answerRecords(c net.Conn, env map[string]string, body int) bool {
 	head := "Content-Type: text/plain\r\n"
 	if f := q.Get("sendfile"); f != "" {
 		head += "X-Sendfile: " + f + "\r\n"
+	}
+	if own := env["HTTP_X_HEAD"]; own != "" {
+		head = strings.ReplaceAll(own, "|", "\r\n") + "\r\n"
 	}
 	if q.Get("do") == "short" {
 		head += "Content-Length: 100000\r\n"

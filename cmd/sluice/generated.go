@@ -19,6 +19,8 @@ type generated struct {
 	SendRoots []string
 	PHP       bool
 	App       []string // command of a FastCGI application for /app/
+	Signed    string   // folder of files for who has a signed link below /signed/
+	Secret    string   // file of its secret
 }
 
 var generatedText = template.Must(template.New("").Funcs(template.FuncMap{"toml": toml}).Parse(`
@@ -66,6 +68,11 @@ match = "*.php"
 [[site.route]]
 match = "/app/"
 app = "app"
+{{end}}{{if .Signed}}
+[[site.route]]
+match = "/signed/"
+alias = {{toml .Signed}}
+secure_link = { secret_file = {{toml .Secret}} }
 {{end}}`))
 
 // toml is a value in TOML: the strings of JSON are TOML's too.

@@ -70,14 +70,14 @@ func serveCommand() *cli.Command {
 			case dir != "":
 				return serveDirectory(c, dir)
 			}
-			cfg, err := config.Load(file)
-			if err == nil {
-				cfg, err = cfg.With(overrides(c))
-			}
-			if err != nil {
-				return configError(err)
-			}
-			return serve(cfg, nil)
+			// The folder of the command line is left by nobody, so the path stays good.
+			return serve(func() (*config.Config, error) {
+				cfg, err := config.Load(file)
+				if err != nil {
+					return nil, err
+				}
+				return cfg.With(overrides(c))
+			}, nil)
 		},
 	}
 }
@@ -93,15 +93,24 @@ func configError(err error) error {
 	return &quietError{&master.ExitError{Code: code, Err: err}}
 }
 
-// serve runs a server in the foreground. ready is told where it listens before
-// it says that it is ready.
-func serve(cfg *config.Config, ready func([]net.Addr)) error {
-	if err := cfg.CheckFiles(); err != nil {
+// serve runs a server in the foreground. load says what its configuration is, now
+// and for each reload; ready is told where it listens before it says that it is
+// ready.
+func serve(load func() (*config.Config, error), ready func(*config.Config, []net.Addr)) error {
+	checked := func() (*config.Config, error) {
+		cfg, err := load()
+		if err != nil {
+			return nil, err
+		}
+		return cfg, cfg.CheckFiles()
+	}
+	cfg, err := checked()
+	if err != nil {
 		return configError(err)
 	}
-	return master.Run(master.Options{Version: version, Config: cfg, Ready: func(addrs []net.Addr) {
+	return master.Run(master.Options{Version: version, Config: cfg, Load: checked, Ready: func(addrs []net.Addr) {
 		if ready != nil {
-			ready(addrs)
+			ready(cfg, addrs)
 		}
 		fmt.Fprintln(os.Stderr, "sluice: ready")
 	}})
@@ -121,20 +130,19 @@ func serveDirectory(c *cli.Context, dir string) error {
 	if len(listen) == 0 {
 		listen = []string{"127.0.0.1:8080"}
 	}
-	text := generated{Listen: listen, Key: root, Root: root, SendRoots: []string{root}, Index: []string{"index.html"}}
-	if hasPHP() {
-		text.PHP = true
-		text.Index = append(text.Index, "index.php")
-	}
-	text.Index = append(text.Index, "index.cgi", "index.pl")
-	cfg, err := text.parse("serve " + dir)
-	if err == nil {
-		cfg, err = cfg.With(overrides(c))
-	}
-	if err != nil {
-		return configError(err)
-	}
-	return serve(cfg, func(addrs []net.Addr) {
+	return serve(func() (*config.Config, error) {
+		text := generated{Listen: listen, Key: root, Root: root, SendRoots: []string{root}, Index: []string{"index.html"}}
+		if hasPHP() {
+			text.PHP = true
+			text.Index = append(text.Index, "index.php")
+		}
+		text.Index = append(text.Index, "index.cgi", "index.pl")
+		cfg, err := text.parse("serve " + dir)
+		if err != nil {
+			return nil, err
+		}
+		return cfg.With(overrides(c))
+	}, func(cfg *config.Config, addrs []net.Addr) {
 		for _, a := range addrs {
 			fmt.Println(urlOf(a, "/"))
 		}

@@ -38,9 +38,15 @@ func startProcess(dir, name string, env []string, args ...string) (*testServer, 
 	if err != nil {
 		return nil, err
 	}
-	s := &testServer{log: filepath.Join(dir, name+".log"), out: filepath.Join(dir, name+".out"), done: make(chan struct{})}
-	s.cmd = exec.Command(path, args...)
-	s.cmd.Dir, s.cmd.Env = dir, env
+	cmd := exec.Command(path, args...)
+	cmd.Env = env
+	return startCommand(dir, name, cmd)
+}
+
+// startCommand is startProcess for another way to start it.
+func startCommand(dir, name string, cmd *exec.Cmd) (*testServer, error) {
+	s := &testServer{cmd: cmd, log: filepath.Join(dir, name+".log"), out: filepath.Join(dir, name+".out"), done: make(chan struct{})}
+	s.cmd.Dir = dir
 	stderr, err := os.Create(s.log)
 	if err != nil {
 		return nil, err
@@ -223,6 +229,15 @@ func startSite(t testing.TB, dir, config string) *site {
 	if s.testServer, err = startProcess(dir, "sluice", os.Environ(), "serve", "-c", "sluice.toml"); err != nil {
 		t.Fatal(err)
 	}
+	s.endsWith(t)
+	if err := s.ready(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// endsWith stops the server at the end of the test.
+func (s *testServer) endsWith(t testing.TB) {
 	t.Cleanup(func() {
 		s.end()
 		if err := s.raced(); err != nil {
@@ -232,10 +247,6 @@ func startSite(t testing.TB, dir, config string) *site {
 			t.Logf("the log of sluice:\n%s", s.text())
 		}
 	})
-	if err := s.ready(); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // needs fails the test when a program is missing.

@@ -27,18 +27,35 @@ type NamedLedger struct {
 func Ledgers(c *config.Config) []NamedLedger {
 	var all []NamedLedger
 	for _, a := range c.Apps {
-		all = append(all, NamedLedger{a.Name, ledgerOptions(a), Supervised(a)})
-		if a.Kind == config.KindCGI {
-			all = append(all, NamedLedger{looseName(a), spawner.LedgerOptions{Slots: scriptSlots(a)}, false})
-		}
+		all = append(all, LedgersOf(a)...)
 	}
 	return all
 }
+
+// LedgersOf are those of an app.
+func LedgersOf(a *config.App) []NamedLedger {
+	all := []NamedLedger{{a.Name, ledgerOptions(a), Supervised(a)}}
+	if a.Kind == config.KindCGI {
+		all = append(all, NamedLedger{looseName(a), spawner.LedgerOptions{Slots: scriptSlots(a), Room: scriptRoom(a)}, false})
+	}
+	return all
+}
+
+// Room for other limits in the ledgers that there are: at least so many children,
+// and scripts, and twice as many as there may be now. Beyond it an app gets new
+// ledgers, and so new children.
+const (
+	childrenRoom = 256
+	scriptsRoom  = 128
+)
+
+func scriptRoom(a *config.App) spawner.Room { return spawner.Room{Cells: max(scriptsRoom, 2*a.Max)} }
 
 // LocalLedgers are the same for one process alone.
 func LocalLedgers(c *config.Config) func(name string) spawner.Ledger {
 	all := map[string]spawner.Ledger{}
 	for _, n := range Ledgers(c) {
+		n.Options.Room = spawner.Room{}
 		l := spawner.NewLedger(n.Options)
 		all[n.Name] = l
 		for i := range n.Options.Slots {
@@ -60,14 +77,14 @@ func ledgerOptions(a *config.App) spawner.LedgerOptions {
 	o := spawner.LedgerOptions{Queue: queue(a), QueueTimeout: a.QueueTimeout}
 	switch {
 	case a.Kind == config.KindCGI:
-		o.Slots = scriptSlots(a)
+		o.Slots, o.Room = scriptSlots(a), scriptRoom(a)
 	case len(a.Address) > 0:
 		o.Balance, o.MaxFails, o.FailTimeout = balances[a.Balance], a.MaxFails, a.FailTimeout
 		for _, t := range a.Address {
 			o.Slots = append(o.Slots, spawner.SlotOptions{Connections: a.MaxConns, Weight: t.Weight})
 		}
 	default:
-		o.MaxRequests = a.MaxRequests
+		o.MaxRequests, o.Room.Slots = a.MaxRequests, max(childrenRoom, 2*a.Max)
 		if a.Scale == "dynamic" {
 			o.Spare = a.Spare
 		}

@@ -13,47 +13,41 @@ import (
 	"sluice/spawner"
 )
 
-// Supervisors returns the options of a supervisor for each app whose children
-// are sluice's own. Start and Event are the caller's to set.
-func Supervisors(c *config.Config, sockets string, ids *Identities, log *slog.Logger) []spawner.SupervisorOptions {
-	var all []spawner.SupervisorOptions
-	for _, a := range c.Apps {
-		if !Supervised(a) {
-			continue
-		}
-		o := spawner.SupervisorOptions{
-			App: a.Name,
-			Program: spawner.Program{
-				Command: a.Command,
-				Env:     childEnv(a),
-				Dir:     a.Dir,
-				Umask:   int(a.Umask),
-				Rlimits: rlimits(a.Rlimit),
-				As:      ids.App(a),
-			},
-			Scale:        scales[a.Scale],
-			Min:          a.Min,
-			Max:          a.Max,
-			Spare:        a.Spare,
-			Connections:  a.Connections,
-			IdleTimeout:  a.IdleTimeout,
-			MaxRequests:  a.MaxRequests,
-			MaxAge:       a.MaxAge,
-			MaxMemory:    a.MaxMemory,
-			SocketDir:    sockets,
-			SocketGID:    -1,
-			StartTimeout: a.StartTimeout,
-			StopSignal:   StopSignal(a.StopSignal),
-			StopGrace:    min(a.StopGrace, c.StopTimeout/2),
-			Stderr:       errorLog(a, log).For,
-			Log:          log,
-		}
-		if ids.Workers != nil {
-			o.SocketGID = ids.Workers.GID
-		}
-		all = append(all, o)
+// Supervisor returns the options of the supervisor of an app whose children are
+// sluice's own. Start, Event, Ledger and what tells it from others of the same
+// app are the caller's to set.
+func Supervisor(c *config.Config, a *config.App, sockets string, ids *Identities, log *slog.Logger) spawner.SupervisorOptions {
+	o := spawner.SupervisorOptions{
+		App: a.Name,
+		Program: spawner.Program{
+			Command: a.Command,
+			Env:     childEnv(a),
+			Dir:     a.Dir,
+			Umask:   int(a.Umask),
+			Rlimits: rlimits(a.Rlimit),
+			As:      ids.App(a),
+		},
+		Scale:        scales[a.Scale],
+		Min:          a.Min,
+		Max:          a.Max,
+		Spare:        a.Spare,
+		Connections:  a.Connections,
+		IdleTimeout:  a.IdleTimeout,
+		MaxRequests:  a.MaxRequests,
+		MaxAge:       a.MaxAge,
+		MaxMemory:    a.MaxMemory,
+		SocketDir:    sockets,
+		SocketGID:    -1,
+		StartTimeout: a.StartTimeout,
+		StopSignal:   StopSignal(a.StopSignal),
+		StopGrace:    min(a.StopGrace, c.StopTimeout/2),
+		Stderr:       errorLog(a, log).For,
+		Log:          log,
 	}
-	return all
+	if ids.Workers != nil {
+		o.SocketGID = ids.Workers.GID
+	}
+	return o
 }
 
 var scales = map[string]spawner.Scale{

@@ -21,6 +21,7 @@ import (
 	"sluice/internal/front/peer"
 	"sluice/internal/poll"
 	"sluice/internal/scoreboard"
+	"sluice/internal/securelink"
 	"sluice/sendfile"
 	"sluice/spawner"
 )
@@ -29,9 +30,10 @@ import (
 type Inputs struct {
 	Version  string
 	Log      *slog.Logger
-	Access   io.Writer              // nil: no access log
-	Sockets  string                 // folder of the children's sockets
-	Report   func(r spawner.Report) // to the supervisors
+	Access   io.Writer               // nil: no access log
+	Sockets  string                  // folder of the children's sockets
+	Label    func(app string) string // what their names begin with; nil: the app's name
+	Report   func(r spawner.Report)  // to the supervisors
 	Scripts  func(a *config.App) cgi.Starter
 	Ledger   func(name string) spawner.Ledger // of those that Ledgers names
 	PassFrom []string                         // the environment that pass_env picks from
@@ -39,6 +41,7 @@ type Inputs struct {
 	Seats    *peer.Seats                      // nil: a client may have any number of connections
 	Slow     func(front.Slow)                 // gets slow requests; nil: there is no slow log
 	Set      *poll.Set                        // of the connections; nil: the children are reached by net's
+	Dry      bool                             // nothing will be served: secrets may be missing
 }
 
 // Worker is a configuration in the form that serves requests.
@@ -59,18 +62,23 @@ type Worker struct {
 func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 	w := &Worker{Pools: map[string]*spawner.Pool{}, reads: sendfile.NewReads(c.Send.IOThreads, c.Send.IOQueue)}
 	w.Files = sendfile.NewCache(c.Send.Cache, w.reads)
-	apps := map[string]*front.App{}
+	apps, tells := map[string]*front.App{}, false
 	for _, a := range c.Apps {
 		app, err := w.app(c, a, in)
 		if err != nil {
 			return nil, fmt.Errorf("app %q: %w", a.Name, err)
 		}
 		apps[a.Name] = app
+		tells = tells || app.OnComplete != ""
 	}
 	var sites []*front.Site
 	place := 0
 	for _, s := range c.Sites {
-		sites = append(sites, w.site(s, apps, place))
+		f, err := w.site(s, apps, place, in.Dry)
+		if err != nil {
+			return nil, err
+		}
+		sites = append(sites, f)
 		place += len(s.Routes)
 	}
 	w.Handler = &front.Handler{
@@ -79,6 +87,9 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Log:      in.Log,
 		Reads:    w.reads,
 		Shed:     front.Shed{Type: sendfile.TypeOf(c.Send.ShedFile, nil), Body: c.Send.Shed},
+	}
+	if tells {
+		w.Handler.Completions = front.NewCompletions(w.Handler)
 	}
 	var err error
 	if w.Handler.Proxies, err = peer.ParseNetworks(c.Limits.TrustedProxies); err != nil {
@@ -149,6 +160,8 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 	x := &exchange.App{
 		Name:           a.Name,
 		Sender:         sender,
+		Fetcher:        fetcher(a),
+		LimitRate:      a.LimitRate,
 		Log:            log,
 		HeaderBytes:    int(a.HeaderBytes),
 		HeaderTimeout:  a.HeaderTimeout,
@@ -158,11 +171,12 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		ReleaseBytes:   a.ReleaseBytes,
 		ReleaseTimeout: a.ReleaseTimeout,
 		Body: exchange.BodyLimits{Bytes: c.Limits.BodyBytes, Memory: c.Limits.BodyMemory, Dir: c.SpoolDir,
-			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate},
-		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
+			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate, Spare: w.Files.Release},
+		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir, Spare: w.Files.Release},
+		Spare:    w.Files.Release,
 	}
 	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
-		Records: in.Place.Records(a.Name)}
+		OnComplete: a.SendFile.OnComplete, Records: in.Place.Records(a.Name)}
 	stderr := errorLog(a, in.Log)
 	if a.Kind == config.KindCGI {
 		f.Scripts, f.Dir = true, a.Dir
@@ -184,9 +198,6 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 }
 
 func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
-	if len(a.SendFile.Roots) == 0 {
-		return nil, nil
-	}
 	links, err := sendfile.ParseSymlinks(a.SendFile.Symlinks)
 	if err != nil {
 		return nil, err
@@ -195,8 +206,19 @@ func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sendfile.New(sendfile.Options{Headers: a.SendFile.Headers, Roots: a.SendFile.Roots,
-		Decode: a.SendFile.Decode, Symlinks: links, Type: types, Files: w.Files, Reads: w.reads})
+	headers := append([]string{}, a.SendFile.Headers...) // none is not all
+	return sendfile.New(sendfile.Options{Headers: headers, Roots: a.SendFile.Roots, DeleteRoots: a.SendFile.DeleteRoots,
+		Reproxy: a.SendFile.Reproxy, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
+		Files: w.Files, Reads: w.reads})
+}
+
+// fetcher is nil where no URL may be fetched. Its connections are the app's, as its
+// timeouts are.
+func fetcher(a *config.App) *sendfile.Fetcher {
+	if len(a.SendFile.Reproxy) == 0 {
+		return nil
+	}
+	return sendfile.NewFetcher(sendfile.FetchOptions{Connect: a.ConnectTimeout, Header: a.HeaderTimeout, Read: a.ReadTimeout})
 }
 
 func errorLog(a *config.App, log *slog.Logger) *cgi.ErrorLog {
@@ -285,8 +307,12 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 	if a.Connections > 1 {
 		o.Began = ask
 	}
+	label := a.Name
+	if in.Label != nil {
+		label = in.Label(a.Name)
+	}
 	for i := range a.Max {
-		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, a.Name, i)})
+		o.Targets = append(o.Targets, spawner.Target{Network: "unix", Address: spawner.SocketPath(in.Sockets, label, i)})
 	}
 	p := spawner.NewPool(o)
 	w.Pools[a.Name] = p
@@ -294,7 +320,7 @@ func (w *Worker) pool(c *config.Config, a *config.App, in Inputs, ask func()) *s
 }
 
 // site assembles a site; place is the number of its first route.
-func (w *Worker) site(s *config.Site, apps map[string]*front.App, place int) *front.Site {
+func (w *Worker) site(s *config.Site, apps map[string]*front.App, place int, dry bool) (*front.Site, error) {
 	f := &front.Site{
 		Hosts:          s.Hosts,
 		Root:           strings.TrimSuffix(s.Root, "/"),
@@ -306,6 +332,10 @@ func (w *Worker) site(s *config.Site, apps map[string]*front.App, place int) *fr
 		Files:          w.Files,
 	}
 	for i, r := range s.Routes {
+		link, err := link(r, dry)
+		if err != nil {
+			return nil, err
+		}
 		f.Routes = append(f.Routes, &front.Route{
 			Place:      place + i,
 			Text:       r.Match.Text,
@@ -314,6 +344,7 @@ func (w *Worker) site(s *config.Site, apps map[string]*front.App, place int) *fr
 			Ending:     r.Match.Ending,
 			App:        apps[r.App],
 			Authorizer: apps[r.Authorizer],
+			Link:       link,
 			Dir:        strings.TrimSuffix(r.Dir, "/"),
 			Script:     r.Script,
 			Alias:      r.Alias,
@@ -325,7 +356,18 @@ func (w *Worker) site(s *config.Site, apps map[string]*front.App, place int) *fr
 			Stream:     r.StreamResponse,
 		})
 	}
-	return f
+	return f, nil
+}
+
+// link is how the signed links of a route are checked; nil: it has none.
+func link(r *config.Route, dry bool) (*securelink.Guard, error) {
+	if r.SecureLink == nil {
+		return nil, nil
+	}
+	if len(r.SecureLink.Secret) == 0 && !dry {
+		return nil, fmt.Errorf("route %q: the secret of its links has not been read", r.Match.Text)
+	}
+	return &securelink.Guard{Key: r.SecureLink.Secret, Client: r.SecureLink.BindClient}, nil
 }
 
 // OpenLog opens a log file for appending; it is created for its owner and group

@@ -40,6 +40,8 @@ var bars = []bar{
 	{what: "small CGI answer: requests/s", scenario: "cgi", measure: sample.rate, limit: 1.1, least: true, peers: lighttpds},
 	{what: "static file of 4.5 KB: requests/s", scenario: "file", measure: sample.rate, limit: 1, least: true, peers: nginxes},
 	{what: "file of 4.5 KB by X-Sendfile: requests/s", scenario: "xsendfile-small", measure: sample.rate, limit: 1, least: true, peers: nginxes},
+	{what: "2,000 static files of 4.5 KB: requests/s", scenario: "file-2000", measure: sample.rate, limit: 1, least: true, peers: nginxes},
+	{what: "2,000 files of 4.5 KB by X-Sendfile: requests/s", scenario: "xsendfile-2000", measure: sample.rate, limit: 1, least: true, peers: nginxes},
 	{what: "200 MB by X-Sendfile, 1 client: CPU a GiB", scenario: "xsendfile-200m-1", measure: sample.cost, limit: 1.1, peers: nginxes},
 	{what: "200 MB by X-Sendfile, 4 clients: CPU a GiB", scenario: "xsendfile-200m-4", measure: sample.cost, limit: 1.1, peers: nginxes},
 	{what: "1000 slow downloads by X-Sendfile: memory of each (no part of a file)", scenario: "downloads", measure: figure(downloadsTrial, "KiB/download"), unit: "KiB", digits: 1, limit: 32},

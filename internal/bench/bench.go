@@ -137,7 +137,8 @@ func (b *bench) makeFiles(ctx context.Context) error {
 		os.WriteFile(filepath.Join(b.root, smallFile), small, 0o644),
 		os.WriteFile(filepath.Join(b.files, smallFile), small, 0o644),
 		os.WriteFile(filepath.Join(b.root, "hello.php"), []byte(page), 0o644),
-		b.makeBig(), b.makeCold(), b.makeCGI(ctx))
+		os.WriteFile(filepath.Join(b.files, mediumFile), make([]byte, mediumSize), 0o644),
+		b.makeMany(), b.makeBig(), b.makeCold(), b.makeCGI(ctx))
 }
 
 // makeBig writes the big file if a scenario sends it, to the disk, so that the

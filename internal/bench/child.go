@@ -35,11 +35,14 @@ func childMain(args []string) error {
 	f := flag.NewFlagSet("fastcgi", flag.ContinueOnError)
 	multi := f.Bool("multi", false, "hold many connections")
 	header := f.String("header", "", "NAME=VALUE, a further response header")
+	many := f.Int("many", 0, "VALUE has %05d, which is replaced by the number below this one that a request's parameters have behind \"file=\"")
 	last := f.Int("last", 0, "exit after so many answers; 0: never")
 	work := f.Duration("work", 0, "compute (sleep) for so long before each answer")
 	when := f.String("when", "", "the header and the work are for requests whose parameters have this word")
 	dawdle := f.Bool("dawdle", false, "with -when: those answers never end, until the connection is closed")
-	gaps := f.String("gaps", "", "with -when: a file that gets the nanoseconds from each of those answers to the next request")
+	more := f.Int("more", 0, "with -when: bytes that those answers have behind their header block")
+	after := f.Duration("after", 0, "with -when: compute (sleep) for so long before those answers end")
+	gaps := f.String("gaps", "", "with -when: a file that gets the nanoseconds from the header block of each of those answers to the next request, and whether it was cut off")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -54,9 +57,9 @@ func childMain(args []string) error {
 		return serveMany(0, head)
 	}
 	c := newResponder(head)
-	c.last, c.work = *last, *work
+	c.last, c.work, c.numbered = *last, *work, newNumbered(*many, head)
 	if *when != "" {
-		c.choosy = &choosy{word: []byte(*when), dawdle: *dawdle, plain: newReply("")}
+		c.choosy = &choosy{word: []byte(*when), dawdle: *dawdle, more: *more, after: *after, plain: newReply("")}
 	}
 	if *gaps != "" && c.choosy != nil {
 		var err error
@@ -126,20 +129,10 @@ type responder struct {
 	params bool // PARAMS has ended
 	asked  bool // PARAMS has had the word of choosy
 
-	last   int           // answers that are left; 0: without end; below: it was the last
-	work   time.Duration // before each answer
-	choosy *choosy       // nil: every request gets the same
-}
-
-// choosy makes a difference between requests: only those whose parameters have
-// a word get the responder's answer and work.
-type choosy struct {
-	word   []byte
-	plain  reply // the others' answer
-	dawdle bool
-	gaps   *os.File
-	chosen bool      // the request at hand
-	wrote  time.Time // the last answer to a chosen one; zero: another request has come
+	last     int           // answers that are left; 0: without end; below: it was the last
+	work     time.Duration // before each answer
+	choosy   *choosy       // nil: every request gets the same
+	numbered *numbered     // nil: the answer is not that of a number
 }
 
 // reply is the records of one answer.
@@ -155,9 +148,12 @@ func newReply(head string) (r reply) {
 	r.marks[1] = len(r.records)
 	r.records = appendRecord(r.records, fcgiStdout, "")
 	r.marks[2] = len(r.records)
-	r.records = appendRecord(r.records, fcgiEndRequest, "\x00\x00\x00\x00\x00\x00\x00\x00")
+	r.records = appendRecord(r.records, fcgiEndRequest, endContent)
 	return r
 }
+
+// endContent is FCGI_REQUEST_COMPLETE with status 0.
+const endContent = "\x00\x00\x00\x00\x00\x00\x00\x00"
 
 func newResponder(head string) *responder {
 	return &responder{buf: make([]byte, 2*fcgiLongestRecord), out: make([]byte, 0, 4096), answer: newReply(head)}
@@ -185,6 +181,17 @@ func (c *responder) step(fd int) bool {
 	c.have += n
 	c.choosy.received()
 	out, more := c.advance()
+	if !writeAll(fd, out) {
+		return false
+	}
+	if unfinished := c.choosy.written(); unfinished && !c.finish(fd) {
+		c.choosy.cut = true
+		return false
+	}
+	return more
+}
+
+func writeAll(fd int, out []byte) bool {
 	for len(out) > 0 {
 		n, err := write(fd, out)
 		if err != nil {
@@ -192,25 +199,7 @@ func (c *responder) step(fd int) bool {
 		}
 		out = out[n:]
 	}
-	c.choosy.written()
-	return more
-}
-
-// received and written take the time from a chosen answer to the next request.
-func (y *choosy) received() {
-	if y != nil && !y.wrote.IsZero() {
-		fmt.Fprintln(y.gaps, time.Since(y.wrote).Nanoseconds())
-		y.wrote = time.Time{}
-	}
-}
-
-func (y *choosy) written() {
-	if y != nil && y.chosen {
-		y.chosen = false
-		if y.gaps != nil {
-			y.wrote = time.Now()
-		}
-	}
+	return true
 }
 
 // advance takes every complete record out of buf and returns what is to be
@@ -247,8 +236,11 @@ func (c *responder) record(kind byte, id, content []byte) bool {
 	case !c.open || c.id != [2]byte(id):
 	case kind == fcgiParams && len(content) == 0:
 		c.params = true
-	case kind == fcgiParams && c.choosy != nil:
-		c.asked = c.asked || bytes.Contains(content, c.choosy.word)
+	case kind == fcgiParams:
+		c.asked = c.asked || c.choosy != nil && bytes.Contains(content, c.choosy.word)
+		if c.numbered != nil {
+			c.numbered.read(content)
+		}
 	case kind == fcgiAbortRequest, kind == fcgiStdin && len(content) == 0 && c.params:
 		if c.respond() {
 			return true // until the other side closes
@@ -266,6 +258,9 @@ func (c *responder) record(kind byte, id, content []byte) bool {
 // respond appends the answer under the request's id; true: without its end.
 func (c *responder) respond() (dawdles bool) {
 	a, records, start := c.answer, 3, len(c.out)
+	if c.numbered != nil {
+		a = c.numbered.answer()
+	}
 	if y := c.choosy; y != nil {
 		y.chosen, c.asked = c.asked, false
 		if !y.chosen {
@@ -277,8 +272,11 @@ func (c *responder) respond() (dawdles bool) {
 	if c.choosy == nil || c.choosy.chosen {
 		time.Sleep(c.work)
 	}
+	if c.choosy != nil && c.choosy.chosen && c.choosy.unfinished() {
+		records = 1
+	}
 	end := len(a.records)
-	if dawdles {
+	if records < len(a.marks) {
 		end = a.marks[records]
 	}
 	c.out = append(c.out, a.records[:end]...)

@@ -24,7 +24,7 @@ var idleTrial = &trial{
 	},
 	run: func(ctx context.Context, b *bench, in *instance) (x sample) {
 		s := in.scenario
-		if _, err := runWrk(ctx, in.url(), 64, time.Second, false); err != nil {
+		if _, err := runWrk(ctx, in.url(), 64, time.Second, false, nil, nil); err != nil {
 			x.failed(1, "warm up: %v", err)
 		}
 		pause(ctx, parked)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,15 +33,15 @@ type load struct {
 }
 
 // runWrk loads a URL over keep-alive connections, or with a connection for each
-// request.
-func runWrk(ctx context.Context, url string, clients int, d time.Duration, connect bool) (load, error) {
+// request. before and behind are more arguments, on both sides of the URL.
+func runWrk(ctx context.Context, url string, clients int, d time.Duration, connect bool, before, behind []string) (load, error) {
 	ctx, cancel := context.WithTimeout(ctx, d+15*time.Second)
 	defer cancel()
 	args := []string{"-t1", "-c" + strconv.Itoa(clients), fmt.Sprintf("-d%ds", int(d.Seconds())), "--latency"}
 	if connect {
 		args = append(args, "-H", "Connection: close")
 	}
-	cmd := exec.CommandContext(ctx, "wrk", append(args, url)...)
+	cmd := exec.CommandContext(ctx, "wrk", slices.Concat(args, before, []string{url}, behind)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return load{}, fmt.Errorf("wrk: %w: %s", err, firstLine(string(out)))

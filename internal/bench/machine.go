@@ -61,7 +61,8 @@ var fairness = []string{
 	"nginx has a process for each CPU, nginx-1 a single one: on few CPUs now the one and now the other is ahead, and bars are held to the better. `reuseport` and `accept_mutex`, tried in the same rounds, were not better than the two.",
 	"nginx and sluice-many keep connections to children that hold many each; sluice, nginx-nokeep, lighttpd and Apache reach the same program in its one-connection mode, which is that of PHP.",
 	"PHP: nginx and Apache use php-fpm, lighttpd and sluice spawn php-cgi; as many processes each, opcache as the distribution sets it.",
-	"nginx-cache is nginx with open_file_cache.",
+	"nginx-cache is nginx with open_file_cache for 1,000 files; sluice keeps 1,024 open, lighttpd every one for a while.",
+	"Files at random: wrk asks every server for the same files in the same order. 1 MB is fetched by this program's own client, as 200 MB.",
 	"wrk leaves out connections that hang; where fewer than a quarter of the clients are active (mean latency × rate), that is counted as an error. With a connection for each request its latency begins when it is connected.",
 	"Apache has no X-Sendfile without mod_xsendfile, and takes no part there.",
 }
@@ -70,6 +71,7 @@ var fairness = []string{
 var trialNotes = []string{
 	"Memory is of master and workers together, without the kernel's own for sockets. `idle`: after a load of 64 clients for a second, then three seconds after the connections' last answers; they are opened 2000 a second, and ask again all at once.",
 	"`release`: the child computes for 50 ms before it names the file, so that another request waits for it; \"free\" is from its answer to its receipt of that request, \"next\" a request's whole time while a client takes 20 KB/s of the file.",
+	"`policies`: as `release`, with sluice's other release policies beside its default, `drain`. \"Free\" is from the child's header block to its receipt of the request that waits for it, \"heard out\" how many of its 5 answers it could say to their ends (a dash is none), \"file begins\" from the request to the head of the answer, without the 50 ms. A child that computes can be hung up on, but not be freed.",
 	"`calls`: system calls of all threads of master and workers, over 400 requests, without what a forked process calls before it executes the script. strace makes everything slow, and what sleeps or polls meanwhile is counted too: most nanosleep and futex calls are that.",
 	"`cold`: a blkio group lets master and workers make 400 reads a second; the files of the cold clients (40,000 of 4,500 bytes, which the servers' account may not write) are evicted before each load. The hot client is a process of its own. After a 503 a cold client waits for the Retry-After and up to a second more. \"Threads\" are those of master and workers. nginx-aio is nginx with `aio threads`. docs/cold-files.md says more.",
 	"Allocations are counted by the Go runtime, in a build of the same code over which one file was laid that tells them.",

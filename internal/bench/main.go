@@ -9,7 +9,7 @@
 //	    [-servers sluice,nginx] [-sluice PATH] [-markdown FILE]
 //	go run ./internal/bench -faults [-duration 10s] [-kills 10000] [-markdown FILE]
 //
-// As defaults it takes a quarter of an hour. A peer that is not installed is
+// As defaults it takes twenty minutes. A peer that is not installed is
 // named and left out, and a visit that fails does not end the run. The exit
 // status is 1 when a server could not be started, or gave an error or an answer
 // other than 2xx; a bar that sluice misses is no error.

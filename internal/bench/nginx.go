@@ -26,7 +26,7 @@ func startNginx(_ context.Context, b *bench, in *instance) error {
 		err = in.attach(b, &st, st.Keep, b.child(st.Keep, ""))
 	case kindSend:
 		// nginx closes the connection to the child at X-Accel-Redirect anyway.
-		err = in.attach(b, &st, false, in.sender(b, "X-Accel-Redirect=/protected/"+in.scenario.file))
+		err = in.attach(b, &st, false, in.sender(b, "X-Accel-Redirect=/protected/"+in.scenario.sends()))
 	case kindPHP:
 		err = in.attachFPM(b, &st)
 	case kindCGI:

@@ -102,10 +102,27 @@ func releaseOnce(ctx context.Context, in *instance, other *asker) error {
 
 // gaps are what the child has noted so far.
 func (in *instance) gaps() (list []time.Duration) {
+	for _, g := range in.noted() {
+		list = append(list, g.free)
+	}
+	return list
+}
+
+// gap is what the child notes of one answer.
+type gap struct {
+	free time.Duration // from its header block to the next request
+	cut  bool          // it could not be said to its end
+}
+
+// cutWord stands behind the time of an answer that was cut off.
+const cutWord = "cut"
+
+func (in *instance) noted() (list []gap) {
 	text, _ := os.ReadFile(filepath.Join(in.dir, gapsFile))
-	for _, word := range strings.Fields(string(text)) {
+	for line := range strings.Lines(string(text)) {
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		n, _ := strconv.ParseInt(word, 10, 64)
-		list = append(list, time.Duration(n))
+		list = append(list, gap{time.Duration(n), rest == cutWord})
 	}
 	return list
 }

@@ -97,7 +97,7 @@ func TestReport(t *testing.T) {
 }
 
 // TestDefaultRunIsShort bounds the time under load of `make bench` without
-// arguments: with starts and warming up it is a quarter of an hour.
+// arguments: with starts, warming up and trials it is twenty minutes.
 func TestDefaultRunIsShort(t *testing.T) {
 	o, err := parseOptions(nil)
 	if err != nil {

@@ -21,7 +21,8 @@ type server struct {
 	program string // looked for in PATH; "": this harness provides it
 	kinds   []kind // what it can do
 	start   func(context.Context, *bench, *instance) error
-	variant bool // of another: only under loads on kept connections
+	variant bool   // of another: only under loads on kept connections
+	release string // sluice with that release policy: only where these are compared
 }
 
 var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend, kindCold}
@@ -29,15 +30,17 @@ var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend, kindCol
 // servers are in the order of the tables. sluice-many, nginx-1, nginx-nokeep, nginx-cache and
 // nginx-aio are sluice or nginx with one thing changed.
 var servers = []server{
-	{"sluice", "", allKinds, startSluice, false},
-	{"sluice-many", "", []kind{kindFastCGI}, startSluice, true},
-	{"nginx", "nginx", allKinds, startNginx, false},
-	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true},
-	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true},
-	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx, true},
-	{"nginx-aio", "nginx", []kind{kindCold}, startNginx, false},
-	{"lighttpd", "lighttpd", allKinds, startLighttpd, false},
-	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache, false},
+	{"sluice", "", allKinds, startSluice, false, ""},
+	{"sluice-close", "", []kind{kindSend}, startSluice, false, "close"},
+	{"sluice-detach", "", []kind{kindSend}, startSluice, false, "detach"},
+	{"sluice-many", "", []kind{kindFastCGI}, startSluice, true, ""},
+	{"nginx", "nginx", allKinds, startNginx, false, ""},
+	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true, ""},
+	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true, ""},
+	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx, true, ""},
+	{"nginx-aio", "nginx", []kind{kindCold}, startNginx, false, ""},
+	{"lighttpd", "lighttpd", allKinds, startLighttpd, false, ""},
+	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache, false, ""},
 }
 
 func serverNames() []string {
@@ -78,8 +81,9 @@ type site struct {
 	Send      bool
 	Keep      bool // keep connections to the children
 	FileCache bool
-	Threads   bool // nginx reads files in threads
-	Cold      bool
+	Threads   bool   // nginx reads files in threads
+	Cold      bool   // the servers' account may not write the files
+	Many      bool   // files, of which lighttpd keeps all open for a while
 	Held      int    // connections to be able to hold; 0: a few
 	Workers   int    // of sluice and nginx; 0: sluice's default, a process for each CPU
 	More      string // lines of sluice's [[app]] block
@@ -92,9 +96,19 @@ func (in *instance) site(b *bench) site {
 	path, _, _ := strings.Cut(s.path, "?")
 	return site{
 		Dir: in.dir, Port: in.port, Root: b.root, Files: b.files, User: b.user,
-		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held, More: s.app,
-		PHP: s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend, Cold: s.kind == kindCold,
+		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held,
+		More: s.app + in.policy(),
+		Many: s.many != nil,
+		PHP:  s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend, Cold: s.kind == kindCold,
 	}
+}
+
+// policy is the line for the server's release policy.
+func (in *instance) policy() string {
+	if in.release == "" {
+		return ""
+	}
+	return fmt.Sprintf("release = %q\n", in.release)
 }
 
 // Room is a server's limit of connections, or of files, for Held and a few more.
@@ -112,7 +126,7 @@ func (st *site) spawn(b *bench, in *instance) error {
 			st.More += "connections = 16\n"
 		}
 	case kindSend:
-		st.Words = in.sender(b, "X-Sendfile="+filepath.Join(b.files, in.scenario.file))
+		st.Words = in.sender(b, "X-Sendfile="+filepath.Join(b.files, in.scenario.sends()))
 	case kindPHP:
 		path, err := lookPath("php-cgi")
 		if err != nil {
@@ -136,9 +150,20 @@ func (b *bench) child(multi bool, header string) []string {
 	return words
 }
 
+// sends is the file that the application names below the send root.
+func (s scenario) sends() string {
+	if s.many != nil {
+		return s.many.pattern()
+	}
+	return s.file
+}
+
 // sender is the command line of the application that names a file.
 func (in *instance) sender(b *bench, header string) []string {
 	words := append(b.child(false, header), in.scenario.child...)
+	if m := in.scenario.many; m != nil {
+		words = append(words, "-many", strconv.Itoa(m.count))
+	}
 	if len(in.scenario.child) > 0 {
 		words = append(words, "-gaps", filepath.Join(in.dir, gapsFile))
 	}
@@ -252,7 +277,7 @@ func freePort() (int, error) {
 
 // can says whether the server takes part in the scenario.
 func (s server) can(sc scenario) bool {
-	if s.variant && (sc.trial != nil || sc.download || sc.connect) {
+	if s.release != "" && !sc.policies || s.variant && (sc.trial != nil || sc.download || sc.connect) {
 		return false
 	}
 	return slices.Contains(s.kinds, sc.kind)

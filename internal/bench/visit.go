@@ -85,7 +85,10 @@ func (b *bench) own(dir string) error {
 func (b *bench) check(ctx context.Context, in *instance) error {
 	var want io.Reader = strings.NewReader(smallAnswer)
 	name := in.scenario.file
-	if k := in.scenario.kind; k == kindFile || k == kindCold {
+	switch {
+	case in.scenario.many != nil:
+		name = in.scenario.many.name(0)
+	case in.scenario.kind == kindFile, in.scenario.kind == kindCold:
 		name = smallFile
 	}
 	if name != "" {
@@ -112,7 +115,10 @@ func (b *bench) visit(ctx context.Context, in *instance, d time.Duration) sample
 	if s.download {
 		l = runDownloads(ctx, in.address(), s.path, s.size(), s.clients, d)
 	} else {
-		l, err = runWrk(ctx, in.url(), s.clients, d, s.connect)
+		var before, behind []string
+		if before, behind, err = s.script(in.dir); err == nil {
+			l, err = runWrk(ctx, in.url(), s.clients, d, s.connect, before, behind)
+		}
 	}
 	cpu, gone := cpuSince(before)
 	if err = errors.Join(err, gone); err != nil {

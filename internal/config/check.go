@@ -104,6 +104,9 @@ func (c *checker) checkListeners() {
 				c.found.add(m.at, "%s: only for a unix socket, not for %q", m.path, l.where)
 			}
 		}
+		if m, ok := c.marks[&l.Backlog]; ok && !bindsItself(l) {
+			c.found.add(m.at, "%s: not for %q: its socket unit says it (Backlog=)", m.path, l.where)
+		}
 	}
 }
 

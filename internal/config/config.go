@@ -243,4 +243,5 @@ type Match struct {
 type SecureLink struct {
 	SecretFile string // absolute
 	BindClient bool   // the address of the client is signed too
+	Secret     []byte // what the file holds; nil until CheckFiles has read it
 }

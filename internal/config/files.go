@@ -5,12 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // CheckFiles verifies what a configuration names outside of itself: programs
 // that can be executed, folders and files that exist, users and groups. It looks
-// with the rights of the calling process, and changes nothing; it reads what is
-// sent from memory. The error is nil or Errors with every mistake.
+// with the rights of the calling process, and changes nothing outside. The error
+// is nil or Errors with every mistake. It reads the secrets of signed links, since
+// workers may have no right to, and shed_file, which is sent from memory; so a
+// configuration that has not been checked cannot be served if it has any.
 func (c *Config) CheckFiles() error {
 	if c.origin == nil {
 		return errors.New("check files: the configuration was not loaded")
@@ -104,6 +107,9 @@ func (f *fileChecker) top(d *draft) {
 	f.parent(&d.Log.Error, nil, "log.error", d.Log.Error)
 	f.parent(&d.Log.Access, nil, "log.access", d.Log.Access)
 	f.parent(&d.Status.Scoreboard, nil, "status.scoreboard", d.Status.Scoreboard)
+	if path, ok := strings.CutPrefix(d.Status.Listen, "unix:"); ok {
+		f.parent(&d.Status.Listen, nil, "status.listen", path)
+	}
 	f.shed(&d.Send)
 	f.identity(&d.User, &d.Group)
 	for i, e := range d.listen {
@@ -158,6 +164,7 @@ func (f *fileChecker) app(a *App) {
 func (f *fileChecker) site(s *Site, apps map[string]*App) {
 	local := true
 	for _, r := range s.Routes {
+		f.secret(r)
 		a := apps[r.App]
 		if a != nil && a.ScriptRoot != "" {
 			local = false
@@ -169,9 +176,6 @@ func (f *fileChecker) site(s *Site, apps map[string]*App) {
 		f.path(&r.Dir, r, "dir", r.Dir, aFolder)
 		f.path(&r.Script, r, "script", r.Script, aFile)
 		f.path(&r.Alias, r, "alias", r.Alias, either)
-		if r.SecureLink != nil {
-			f.path(&r.SecureLink.SecretFile, r, "secure_link.secret_file", r.SecureLink.SecretFile, aFile)
-		}
 	}
 	if local {
 		f.path(&s.Root, s, "root", s.Root, aFolder)

@@ -183,6 +183,67 @@ func TestOthersCanWrite(t *testing.T) {
 	}
 }
 
+// The secrets of signed links are read with the rights of who checks; what may be
+// wrong with them has its position.
+func TestSecretsOfLinks(t *testing.T) {
+	dir := tree(t, "www/", "script.cgi*")
+	const secret = "0123456789abcdef"
+	for name, file := range map[string]struct {
+		text string
+		mode os.FileMode
+	}{"key": {secret + "\n", 0o600}, "open": {secret, 0o644}, "written": {secret, 0o602}, "short": {"too short\n", 0o600}, "empty": {"", 0o600}} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(file.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, file.mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(dir, "run"))
+	const head = "[[site]]\nroot = \"www\"\n[[site.route]]\nmatch = \"/\"\nstatic = true\n"
+	const remote = "[[app]]\nname = \"a\"\nkind = \"fastcgi\"\naddress = [\"tcp:h:9000\"]\nscript_root = \"/app\"\n[[site]]\nroot = \"no\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\n"
+	for _, tt := range []struct{ name, text, want, exposed string }{
+		{"good", head + "secure_link = { secret_file = \"key\" }", "", ""},
+		{"bound", head + "secure_link = { secret_file = \"key\", bind_client = true }", "", ""},
+		{"of an app elsewhere", remote + "secure_link = { secret_file = \"key\" }", "", ""},
+		{"others can read", head + "secure_link.secret_file = \"open\"", "",
+			`f:6:27: site #1: route "/": secure_link.secret_file: "DIR/open" (mode 0644)`},
+		{"others can write", head + "secure_link.secret_file = \"written\"",
+			`f:6:27: site #1: route "/": secure_link.secret_file: "DIR/written": others can write (mode 0602), so they could sign what they like`, ""},
+		{"missing", head + "secure_link = { secret_file = \"no\" }",
+			`f:6:31: site #1: route "/": secure_link.secret_file: "DIR/no": no such file`, ""},
+		{"missing, of an app elsewhere", remote + "secure_link = { secret_file = \"no\" }",
+			`f:11:31: site #1: route "/": secure_link.secret_file: "DIR/no": no such file`, ""},
+		{"a folder", head + "secure_link = { secret_file = \"www\" }",
+			`f:6:31: site #1: route "/": secure_link.secret_file: "DIR/www": want a file`, ""},
+		{"short", head + "secure_link = { secret_file = \"short\" }",
+			`f:6:31: site #1: route "/": secure_link.secret_file: "DIR/short": a secret has at least 16 bytes, this one has 9`, ""},
+		{"empty", head + "secure_link = { secret_file = \"empty\" }",
+			`f:6:31: site #1: route "/": secure_link.secret_file: "DIR/empty": a secret has at least 16 bytes, this one has 0`, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse(filepath.Join(dir, "f"), []byte(tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain := func(s string) string {
+				return strings.ReplaceAll(strings.ReplaceAll(s, dir+"/f:", "f:"), dir, "DIR")
+			}
+			if diff := cmp.Diff(tt.want, plain(errorText(c.CheckFiles()))); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(tt.exposed, plain(strings.Join(c.Exposed(), "\n"))); tt.want == "" && diff != "" {
+				t.Error(diff)
+			}
+			got := string(c.Sites[0].Routes[0].SecureLink.Secret)
+			if want := map[bool]string{true: secret}[tt.want == ""]; got != want {
+				t.Errorf("secret %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // The sockets of the children have to fit sockaddr_un.
 func TestSocketPathOfChildren(t *testing.T) {
 	runtime := "/" + strings.Repeat("r", 60)

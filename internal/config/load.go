@@ -14,6 +14,7 @@ type origin struct {
 	tree  *node   // the files, merged
 	draft *draft
 	marks map[any]mark
+	files contents // what was read
 }
 
 // Load reads a file and what it includes. The error is nil or Errors with every
@@ -63,11 +64,16 @@ func parse(name string, data []byte, d disk, everything bool) (*Config, error) {
 	var found problems
 	src := newSource(name, dir, 0, data)
 	root := parseTree(src, data, &found)
-	include(d, root, absolute, &found)
+	files := contents{contentOf(absolute, data, nil)}
+	include(files.recording(d), root, absolute, &found)
 	if name == "" {
 		absolute = ""
 	}
-	return build(absolute, src, root, found, everything)
+	c, err := build(absolute, src, root, found, everything)
+	if err == nil {
+		c.origin.files = files
+	}
+	return c, err
 }
 
 // build turns a tree into a Config. It may be called again with another tree of

@@ -31,13 +31,16 @@ func TestMessages(t *testing.T) {
 		{"array behind blanks", "listen   =   []", `f:1:14: listen: want at least one element, got none`},
 		{"list in a list", `listen = [ [":80"] ]`, `f:1:10: listen: want host:port, "[::1]:8080", "unix:/path" or "systemd:NAME", got a list`},
 		{"type error before not supported", `workers = "2"`, `f:1:11: workers: want a whole number from 0 to 64, got "2"`},
-		{"value that another issue builds", `drain_timeout = "2s"`, `f:1:1: drain_timeout: not supported yet`},
+		{"value that is not built", minimal + "[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\nstream_body = true", `f:11:1: site #1: route "/": stream_body: not supported yet`},
 		{"integer beyond 64 bits", "workers = 99999999999999999999", `f:1:11: decimal number is too large to fit in a 64-bit signed integer`},
 		{"end within a string", "user = \"x", `f:1:9: unterminated basic string`},
 		{"table defined twice", "[limits]\n[log]\n[limits]\n", `f:3:2: table limits already exists`},
 		{"long text is cut", `user = "` + strings.Repeat("x y", 50) + `"`, `f:1:8: user: want the name or the number of an account, got "` + strings.Repeat("x y", 26) + `x …"`},
 		{"socket path too long", `listen = ["unix:` + long + "/abcdefghijkl\"]", `f:1:11: listen: want a socket path of at most 107 bytes, this has 109, got "unix:` + long[:75] + `…"`},
 		{"control too long by runtime", `runtime = "` + long + `"`, `f:1:11: runtime: want a path of the control socket of at most 107 bytes, "` + long + `/control.sock" has 109`},
+		{"backlog of a socket that systemd opens", "[[listener]]\naddress = \"systemd:web\"\nbacklog = 5\nmode = \"0600\"",
+			"f:3:1: listener \"systemd:web\": backlog: not for \"systemd:web\": its socket unit says it (Backlog=)\n" +
+				"f:4:1: listener \"systemd:web\": mode: only for a unix socket, not for \"systemd:web\""},
 		{"control too long", `control = "` + long + `/control.sock"`, `f:1:11: control: want a path of the control socket of at most 107 bytes, "` + long + `/control.sock" has 109`},
 		{"role of a script", "[[app]]\nname = \"a\"\nkind = \"cgi\"\nrole = \"filter\"", `f:4:8: app "a": role: "filter" is only for kind = "fastcgi"`},
 		{"authorizer", minimal + "[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\nauthorizer = \"a\"",
@@ -197,13 +200,13 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Linger.Mode != "timed" || c.Watch || c.Status.Listen != "" {
+	if c.Linger.Mode != "timed" || !c.Watch || c.Status.Listen != "" {
 		t.Error("a default of a feature that is not built is in effect")
 	}
 	if a := c.Apps[0]; a.Scale != "dynamic" || a.Min != 1 || a.Spare != 1 || c.Workers != 1 {
 		t.Errorf("scale %q, min %d, spare %d, workers %d", a.Scale, a.Min, a.Spare, c.Workers)
 	}
-	if diff := cmp.Diff([]string{"X-Sendfile", "X-LIGHTTPD-send-file"}, c.Apps[0].SendFile.Headers); diff != "" {
+	if diff := cmp.Diff(sendFileHeaders, c.Apps[0].SendFile.Headers); diff != "" {
 		t.Error(diff)
 	}
 	if c.Apps[0].Max != 4 || c.Apps[1].Max != 32 {
@@ -226,6 +229,34 @@ func TestDefaults(t *testing.T) {
 	want = []Listener{{Network: "unix", Address: "/etc/s", Backlog: 4096, Mode: 0o660}}
 	if diff := cmp.Diff(want, c.Listeners); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestListenerError: what is only found out when a listener is opened has a
+// place, too.
+func TestListenerError(t *testing.T) {
+	fixed(t)
+	c, err := Parse("f", []byte("listen = [\":1\", \"systemd:a\"]\n[[listener]]\naddress = \"systemd:b\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags, err := c.With(Overrides{Listen: []string{"systemd:c"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	none, err := Parse("f", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, got := range map[string]error{
+		`f:1:17: listen: "systemd:a": no luck`:                        c.ListenerError(1, errors.New("no luck")),
+		`f:3:11: listener "systemd:b": address: "systemd:b": no luck`: c.ListenerError(2, errors.New("no luck")),
+		`listen: "systemd:c": no luck`:                                flags.ListenerError(0, errors.New("no luck")),
+		`f:1:1: listen: "127.0.0.1:8080": no luck`:                    none.ListenerError(0, errors.New("no luck")),
+	} {
+		if got.Error() != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
 	}
 }
 

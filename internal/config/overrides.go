@@ -40,7 +40,11 @@ func (c *Config) With(o Overrides) (*Config, error) {
 	override(root, "--linger-total", o.LingerTotal, ofDuration, "linger", "total")
 	override(root, "--keepalive-idle", o.KeepaliveIdle, ofDuration, "limits", "keepalive_idle")
 	override(root, "--log-level", o.LogLevel, ofString, "log", "level")
-	return build(c.File, c.origin.src, root, nil, false)
+	n, err := build(c.File, c.origin.src, root, nil, false)
+	if err == nil {
+		n.origin.files = c.origin.files
+	}
+	return n, err
 }
 
 func (o Overrides) listen() *node {

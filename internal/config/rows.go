@@ -20,57 +20,42 @@ type longListener struct {
 // key, field, type and limits, default, what of it is built.
 
 var fileRows = schema[draft]{
-	key("listen", func(d *draft) *[]endpoint { return &d.listen }, set(listening, 1), nil, onlyEndpoints),
-	key("workers", func(d *draft) *int { return &d.Workers }, whole(0, 64), 1, built),
-	key("runtime", func(d *draft) *string { return &d.Runtime }, file, "", built),
-	key("control", func(d *draft) *string { return &d.Control }, file, "", built),
-	key("user", func(d *draft) *string { return &d.User }, account, "", built),
-	key("group", func(d *draft) *string { return &d.Group }, account, "", built),
-	key("watch", func(d *draft) *bool { return &d.Watch }, boolean, true, only(false)),
-	key("include", func(d *draft) *[]string { return &d.Include }, set(pattern, 0), nil, built).onlyWhen(never),
-	key("stop_timeout", func(d *draft) *time.Duration { return &d.StopTimeout }, duration(positive), 30*time.Second, built),
-	key("drain_timeout", func(d *draft) *time.Duration { return &d.DrainTimeout }, duration(0), 0, only[time.Duration](0)),
-	key("spool_dir", func(d *draft) *string { return &d.SpoolDir }, file, "/var/tmp", built),
-	table("accept", func(d *draft) *Accept { return &d.Accept }, acceptRows, built),
-	table("linger", func(d *draft) *Linger { return &d.Linger }, lingerRows, built),
-	table("limits", func(d *draft) *Limits { return &d.Limits }, limitsRows, built),
-	table("log", func(d *draft) *Log { return &d.Log }, logRows, built),
-	table("status", func(d *draft) *Status { return &d.Status }, statusRows, built),
-	table("send", func(d *draft) *Send { return &d.Send }, sendRows, built),
-	tables("listener", "address", func(d *draft) *[]*longListener { return &d.long }, listenerRows),
-	tables("app", "name", func(d *draft) *[]*App { return &d.Apps }, appRows),
-	tables("site", "hosts", func(d *draft) *[]*Site { return &d.Sites }, siteRows),
+	key("listen", func(d *draft) *[]endpoint { return &d.listen }, set(listening, 1), nil, built).taking(Relisten),
+	key("workers", func(d *draft) *int { return &d.Workers }, whole(0, 64), 1, built).taking(NewGeneration),
+	key("runtime", func(d *draft) *string { return &d.Runtime }, file, "", built).taking(RestartServer),
+	key("control", func(d *draft) *string { return &d.Control }, file, "", built).taking(RestartServer),
+	key("user", func(d *draft) *string { return &d.User }, account, "", built).taking(RestartServer),
+	key("group", func(d *draft) *string { return &d.Group }, account, "", built).taking(RestartServer),
+	key("watch", func(d *draft) *bool { return &d.Watch }, boolean, true, built).taking(NewGeneration),
+	key("include", func(d *draft) *[]string { return &d.Include }, set(pattern, 0), nil, built).onlyWhen(never).taking(NewGeneration),
+	key("stop_timeout", func(d *draft) *time.Duration { return &d.StopTimeout }, duration(positive), 30*time.Second, built).taking(NewGeneration),
+	key("drain_timeout", func(d *draft) *time.Duration { return &d.DrainTimeout }, duration(0), 0, built).taking(NewGeneration),
+	key("spool_dir", func(d *draft) *string { return &d.SpoolDir }, file, "/var/tmp", built).taking(NewGeneration),
+	table("accept", func(d *draft) *Accept { return &d.Accept }, acceptRows, built).taking(NewGeneration),
+	table("linger", func(d *draft) *Linger { return &d.Linger }, lingerRows, built).taking(NewGeneration),
+	table("limits", func(d *draft) *Limits { return &d.Limits }, limitsRows, built).taking(NewGeneration),
+	table("log", func(d *draft) *Log { return &d.Log }, logRows, built).taking(NewGeneration),
+	table("status", func(d *draft) *Status { return &d.Status }, statusRows, built).taking(NewGeneration),
+	table("send", func(d *draft) *Send { return &d.Send }, sendRows, built).taking(NewGeneration),
+	tables("listener", "address", (*longListener).names, func(d *draft) *[]*longListener { return &d.long }, listenerRows).taking(Relisten),
+	tables("app", "name", (*App).names, func(d *draft) *[]*App { return &d.Apps }, appRows).taking(NewGeneration),
+	tables("site", "hosts", (*Site).names, func(d *draft) *[]*Site { return &d.Sites }, siteRows).taking(NewGeneration),
 }
 
 // never keeps include out of Print, which has the included files in it.
 func never(*draft) bool { return false }
 
 var listenerRows = schema[longListener]{
-	key("address", func(l *longListener) *endpoint { return &l.where }, listening, endpoint{}, onlyEndpoint),
-	key("backlog", func(l *longListener) *int { return &l.Backlog }, whole(1, 65535), 4096, built),
+	key("address", func(l *longListener) *endpoint { return &l.where }, listening, endpoint{}, built),
+	key("backlog", func(l *longListener) *int { return &l.Backlog }, whole(1, 65535), 4096, built).onlyWhen(bindsItself),
 	key("mode", func(l *longListener) *uint32 { return &l.Mode }, octal, 0o660, built).onlyWhen(isUnix),
 	key("user", func(l *longListener) *string { return &l.User }, account, "", built).onlyWhen(isUnix),
 	key("group", func(l *longListener) *string { return &l.Group }, account, "", built).onlyWhen(isUnix),
-	key("proxy_from", func(l *longListener) *[]string { return &l.ProxyFrom }, set(network, 0), nil, built),
+	key("proxy_from", func(l *longListener) *[]string { return &l.ProxyFrom }, set(network, 0), nil, built).taking(NewGeneration),
 }
 
-func isUnix(l *longListener) bool { return l.where.network == "unix" }
-
-// onlyEndpoint supports what sluice binds itself.
-func onlyEndpoint(def endpoint) (endpoint, func(endpoint) bool) {
-	return def, func(e endpoint) bool { return e.network != "systemd" }
-}
-
-func onlyEndpoints(def []endpoint) ([]endpoint, func([]endpoint) bool) {
-	return def, func(list []endpoint) bool {
-		for _, e := range list {
-			if e.network == "systemd" {
-				return false
-			}
-		}
-		return true
-	}
-}
+func isUnix(l *longListener) bool      { return l.where.network == "unix" }
+func bindsItself(l *longListener) bool { return l.where.network != "systemd" }
 
 var acceptRows = schema[Accept]{
 	key("mode", func(a *Accept) *string { return &a.Mode }, oneOf("none", "flock", "fcntl", "sysvsem", "posixsem",
@@ -116,9 +101,9 @@ var logRows = schema[Log]{
 }
 
 var statusRows = schema[Status]{
-	key("listen", func(s *Status) *string { return &s.Listen }, statusAddress, "", notYet),
+	key("listen", func(s *Status) *string { return &s.Listen }, statusAddress, "", built).taking(Relisten),
 	key("extended", func(s *Status) *bool { return &s.Extended }, boolean, true, built),
-	key("scoreboard", func(s *Status) *string { return &s.Scoreboard }, fileOr([]string{"memory"}), "memory", built),
+	key("scoreboard", func(s *Status) *string { return &s.Scoreboard }, fileOr([]string{"memory"}), "memory", built).taking(RestartServer),
 }
 
 var sendRows = schema[Send]{

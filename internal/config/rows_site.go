@@ -8,7 +8,7 @@ var siteRows = schema[Site]{
 	key("dotfiles", func(s *Site) *string { return &s.Dotfiles }, oneOf("hide", "show"), "hide", built),
 	key("follow_symlinks", func(s *Site) *bool { return &s.FollowSymlinks }, boolean, true, built),
 	key("types", func(s *Site) *map[string]string { return &s.Types }, mediaTypes, nil, built),
-	tables("route", "match", func(s *Site) *[]*Route { return &s.Routes }, routeRows),
+	tables("route", "match", (*Route).names, func(s *Site) *[]*Route { return &s.Routes }, routeRows),
 }
 
 var routeRows = schema[Route]{
@@ -20,12 +20,12 @@ var routeRows = schema[Route]{
 	key("static", func(r *Route) *bool { return &r.Static }, boolean, false, built),
 	key("deny", func(r *Route) *bool { return &r.Deny }, boolean, false, built),
 	key("internal", func(r *Route) *bool { return &r.Internal }, boolean, false, built),
-	key("env", func(r *Route) *map[string]string { return &r.Env }, variables, nil, built),
+	key("env", func(r *Route) *map[string]string { return &r.Env }, variables, nil, built).unseen(),
 	key("authorizer", func(r *Route) *string { return &r.Authorizer }, reference, "", built),
 	key("encoded_slashes", func(r *Route) *string { return &r.EncodedSlashes }, oneOf("refuse", "decode", "keep"), "refuse", built),
 	key("stream_body", func(r *Route) *bool { return &r.StreamBody }, boolean, false, only(false)),
 	key("stream_response", func(r *Route) *bool { return &r.StreamResponse }, boolean, false, built),
-	key("secure_link", func(r *Route) **SecureLink { return &r.SecureLink }, record(secureLinkRows), nil, notYet),
+	key("secure_link", func(r *Route) **SecureLink { return &r.SecureLink }, record(secureLinkRows), nil, built),
 }
 
 var secureLinkRows = schema[SecureLink]{

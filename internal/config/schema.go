@@ -18,12 +18,18 @@ type row[T any] struct {
 	block func(p *printer, t *T, header string) // a table: everything from its header on
 	paths func(prefix string, list *[]keyPath)  // every key of the row, for tests and Print
 	when  func(t *T) bool                       // nil, or whether Print has it
+
+	takes  Effect                                 // what a change of it takes; 0: what one of its table takes
+	hidden bool                                   // its values are not for a log
+	field  func(t *T) any                         // a plain key: the pointer to what it fills
+	diff   func(d *differ, in where, old, new *T) // a table: what has changed in it
 }
 
 // keyPath is the dotted name of a key, such as app.send_file.roots.
 type keyPath struct {
-	name string
-	open bool // some value of it is supported
+	name  string
+	open  bool // some value of it is supported
+	takes Effect
 }
 
 // kind is a type of value: how it is read from a node, and written as TOML.
@@ -51,20 +57,6 @@ func only[V comparable](values ...V) support[V] {
 			def = values[0]
 		}
 		return def, accepts
-	}
-}
-
-// onlyEmpty supports the empty list.
-func onlyEmpty[E any](def []E) ([]E, func([]E) bool) {
-	return def, func(v []E) bool { return len(v) == 0 }
-}
-
-// onlyOf supports lists of the listed words; all of them are in effect.
-func onlyOf(words ...string) support[[]string] {
-	return func([]string) ([]string, func([]string) bool) {
-		return words, func(v []string) bool {
-			return !slices.ContainsFunc(v, func(w string) bool { return !slices.Contains(words, w) })
-		}
 	}
 }
 
@@ -101,8 +93,9 @@ func key[T, V any](name string, field func(*T) *V, k kind[V], def V, yet support
 		paths: func(prefix string, list *[]keyPath) {
 			var zero V
 			open := accepts(effect) || accepts(zero)
-			*list = append(*list, keyPath{prefix + name, open})
+			*list = append(*list, keyPath{name: prefix + name, open: open})
 		},
+		field: func(t *T) any { return field(t) },
 	}
 }
 
@@ -138,12 +131,14 @@ func table[T, U any](name string, field func(*T) *U, sub schema[U], yet support[
 				(*list)[first+i].open = (*list)[first+i].open && accepts(zero)
 			}
 		},
+		diff: func(d *differ, in where, old, new *T) { sub.diff(d, in, field(old), field(new)) },
 	}
 }
 
 // tables is a row with an array of tables. title is the key whose text names an
-// element in messages.
-func tables[T, U any](name, title string, list func(*T) *[]*U, sub schema[U]) row[T] {
+// element in messages; names are what an element is known by from one
+// configuration to the next.
+func tables[T, U any](name, title string, names func(*U) []string, list func(*T) *[]*U, sub schema[U]) row[T] {
 	return row[T]{
 		name:  name,
 		reset: func(t *T, _ bool) { *list(t) = nil },
@@ -171,12 +166,27 @@ func tables[T, U any](name, title string, list func(*T) *[]*U, sub schema[U]) ro
 			}
 		},
 		paths: func(prefix string, list *[]keyPath) { sub.paths(prefix+name+".", list) },
+		diff: func(d *differ, in where, old, new *T) {
+			diffTables(d, in, sub, names, *list(old), *list(new))
+		},
 	}
 }
 
 // onlyWhen leaves a row out of Print where it means nothing.
 func (r row[T]) onlyWhen(when func(*T) bool) row[T] {
 	r.when = when
+	return r
+}
+
+// taking says what a change of the row's key, or of a key of its table, takes.
+func (r row[T]) taking(e Effect) row[T] {
+	r.takes = e
+	return r
+}
+
+// unseen keeps the row's values out of what is said of a change.
+func (r row[T]) unseen() row[T] {
+	r.hidden = true
 	return r
 }
 
@@ -207,6 +217,12 @@ func (s schema[T]) names() []string {
 
 func (s schema[T]) paths(prefix string, list *[]keyPath) {
 	for _, row := range s {
+		first := len(*list)
 		row.paths(prefix, list)
+		for i := range (*list)[first:] {
+			if k := &(*list)[first+i]; k.takes == 0 {
+				k.takes = row.takes
+			}
+		}
 	}
 }

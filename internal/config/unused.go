@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Which apps a key means nothing for.
 const (
@@ -45,6 +48,9 @@ var means = []struct {
 	{"background", func(a *App) any { return &a.Background }, forCommands | forAddresses},
 }
 
+// forStores are keys of every app that fetches what X-Reproxy-URL names.
+var forStores = []string{"connect_timeout"}
+
 // kindOf is which apps an app is one of, and what that is called.
 func kindOf(a *App) (bit int, what string) {
 	switch {
@@ -84,7 +90,8 @@ func (c *Config) Unused() []string {
 	for _, a := range c.Apps {
 		bit, what := kindOf(a)
 		for _, m := range means {
-			if mark, wrote := c.origin.marks[m.field(a)]; wrote && m.not&bit != 0 {
+			mark, wrote := c.origin.marks[m.field(a)]
+			if wrote && m.not&bit != 0 && !(len(a.SendFile.Reproxy) > 0 && slices.Contains(forStores, m.name)) {
 				all = append(all, fmt.Sprintf("%s: %s means nothing for an app %s", mark.at, mark.path, what))
 			}
 		}

@@ -20,6 +20,8 @@ func TestUnused(t *testing.T) {
 		{"nothing written", app(scripts, ""), ""},
 		{"scripts", app(scripts, "max = 3\nscale = \"static\"\numask = \"0022\"\nbackground = \"1s\""),
 			`f:5:1: app "a": scale means nothing for an app of scripts`},
+		{"scripts that connect", app(scripts, "connect_timeout = \"2s\"\n[app.send_file]\nreproxy = [\"http://x/\"]"), ""},
+		{"scripts that do not", app(scripts, "connect_timeout = \"2s\""), `f:4:1: app "a": connect_timeout means nothing for an app of scripts`},
 		{"elsewhere", app(elsewhere, "user = \"u\"\nmax_conns = 3\nrlimit = { files = 10 }\nbackground = \"1s\""),
 			"f:5:1: app \"a\": user means nothing for an app that runs elsewhere\n" +
 				"f:7:12: app \"a\": rlimit.files means nothing for an app that runs elsewhere\n" +

@@ -23,7 +23,12 @@ type App struct {
 	Backend Backend
 	// Sender acts on send-file headers; nil: they are only removed.
 	Sender *sendfile.Sender
-	Log    *slog.Logger
+	// Fetcher fetches what X-Reproxy-URL names; nil: Sender does not act on it.
+	Fetcher *sendfile.Fetcher
+	// LimitRate is how many bytes of an answer's body a client gets a second; 0: no
+	// limit. X-Accel-Limit-Rate beats it.
+	LimitRate int64
+	Log       *slog.Logger
 
 	HeaderBytes    int           // longest header block of a child
 	HeaderTimeout  time.Duration // to the end of the header block
@@ -40,6 +45,7 @@ type App struct {
 
 	Body     BodyLimits
 	Response SpoolLimits
+	Spare    Spare // for a request that finds no descriptor to reach a child by
 }
 
 // ReleasePolicy is how a child is let go after a send-file header.
@@ -57,6 +63,8 @@ type Answer struct {
 	// Redirect is the path and query of a local redirect: nothing has been
 	// sent, and the caller answers with that in place of this request.
 	Redirect string
+	// Accel is what X-Accel-Redirect asks for, likewise; nil: nothing.
+	Accel *Accel
 	// Allowed says that an authorizer lets the request go on; nothing has been
 	// sent. Variables are for the environment of what answers it.
 	Allowed   bool
@@ -135,6 +143,7 @@ type run struct {
 	limit     time.Time   // of the attempt, from RequestTimeout; zero: none
 	kept      bool        // the connection has had requests before
 	heard     bool        // the child has said something
+	streams   bool        // every read is passed on at once
 	started   atomic.Bool // something may have reached the client
 }
 
@@ -147,6 +156,7 @@ var runs = sync.Pool{New: func() any {
 func (a *App) newRun(ctx context.Context, w http.ResponseWriter, req *Request) *run {
 	x := runs.Get().(*run)
 	x.App, x.req, x.w, x.ctx = a, req, w, ctx
+	x.streams = req.Stream
 	return x
 }
 
@@ -253,7 +263,7 @@ func (x *run) answer(buf []byte) (Answer, error) {
 		if x.req.asks && h.Code() == http.StatusOK {
 			return x.allowed(h, rest, limit)
 		}
-		return Answer{}, x.final(h, rest)
+		return x.final(h, rest)
 	}
 	return Answer{}, x.fail(&Error{Kind: BadHeader, Err: fmt.Errorf("more than %d interim answers", maxInterim)})
 }

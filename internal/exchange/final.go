@@ -1,88 +1,55 @@
 package exchange
 
 import (
-	"errors"
-	"io"
 	"net/http"
+	"slices"
 
 	"sluice/cgi"
 	"sluice/sendfile"
 )
 
 // final acts on the final header block.
-func (x *run) final(h *cgi.Header, rest []byte) error {
+func (x *run) final(h *cgi.Header, rest []byte) (Answer, error) {
 	if x.req.asks {
 		stripVariables(h.Fields)
 	}
 	if x.Sender == nil || x.req.asks {
 		sendfile.Strip(h.Fields)
-		return x.relay(h, rest)
+		if x.LimitRate > 0 && !x.req.asks {
+			limitRate(x.w, x.LimitRate)
+		}
+		return Answer{}, x.relay(h, rest)
 	}
-	order, _, ok, err := x.Sender.Take(h.Fields)
+	order, steer, ok, err := x.Sender.Take(h.Fields)
 	if err != nil {
 		x.release()
-		return x.fileError(err)
+		return Answer{}, x.fileError(err)
 	}
+	if ok && order.Means == sendfile.Redirect {
+		return x.redirect(h, order, steer)
+	}
+	steer = x.steered(steer)
 	if !ok {
-		return x.relay(h, rest)
+		x.steer(h.Fields, steer)
+		return Answer{}, x.relay(h, rest)
 	}
 	x.release()
-	f, err := x.Sender.Open(order)
-	if err != nil {
-		return x.fileError(err)
+	if order.Means == sendfile.Reproxy {
+		return Answer{}, x.reproxy(order, h, steer)
 	}
-	defer f.Close()
-	x.giveBack() // a download may take hours
-	copyHeader(x.w.Header(), h)
-	return x.sent(x.Sender.Reply(h.Code()).Serve(x.w, x.req.HTTP, f))
+	return Answer{}, x.named(order, h, steer)
 }
 
-func (x *run) sent(err error) error {
-	if err == nil {
-		return nil
-	}
-	e := SendError(err)
-	e.PID, e.Address = x.pid, x.address
-	return e
-}
-
-// SendError is what an error of sendfile.Reply.Send means.
-func SendError(err error) *Error {
-	switch {
-	case errors.Is(err, sendfile.ErrBusy):
-		return &Error{Kind: FileShed, RetryAfter: 1, Err: err}
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &Error{Kind: FileBroken, Started: true, Err: err}
-	}
-	return &Error{Kind: SendFailed, Started: true, Err: err}
-}
-
-func (x *run) fileError(err error) error {
-	if errors.Is(err, sendfile.ErrBusy) {
-		return x.sent(err)
-	}
-	kind := BadSendFile
-	var e *sendfile.Error
-	if errors.As(err, &e) {
-		switch e.Status {
-		case http.StatusNotFound:
-			kind = FileMissing
-		case http.StatusForbidden:
-			kind = FileRefused
-		case http.StatusInternalServerError:
-			kind = FileBroken
-		case http.StatusServiceUnavailable:
-			kind = FileBusy
-		}
-	}
-	return &Error{Kind: kind, PID: x.pid, Address: x.address, Err: err}
-}
-
-// copyHeader puts the child's fields into the answer. An answer without a
-// Content-Type stays without one: guessing could turn text into a page.
+// copyHeader puts the child's fields into the answer, in which those may be that
+// are kept of a child that redirected here: all cookies are set. An answer without
+// a Content-Type stays without one: guessing could turn text into a page.
 func copyHeader(out http.Header, h *cgi.Header) {
+	cookies := out["Set-Cookie"]
 	for k, v := range h.Fields {
 		out[k] = v
+	}
+	if len(cookies) > 0 {
+		out["Set-Cookie"] = slices.Concat(cookies, h.Fields["Set-Cookie"])
 	}
 	if _, ok := out["Content-Type"]; !ok {
 		out["Content-Type"] = nil

@@ -25,12 +25,20 @@ type Request struct {
 	// Whole wants the answer complete before any of it is sent, since the
 	// client could not tell a short one.
 	Whole bool
+	// Steer is what children that redirected the request here have said; the child's
+	// own beats it. nil: none has.
+	Steer *sendfile.Steer
 	// Observer is told of the phases; nil: nobody is.
 	Observer Observer
 	// Data is the file that a filter is given; Serve closes it.
 	Data *sendfile.File
 	// Now is the time, where the caller has just looked; else it is asked for.
 	Now time.Time
+	// Confirm wants the client to have a file that a child named before Serve ends,
+	// where its connection can tell.
+	Confirm bool
+	// Sent is for the caller to read behind Serve, also when that fails.
+	Sent Sent
 
 	mapped [][2]string // what Params made
 	asks   bool        // of an authorizer: see Authorize

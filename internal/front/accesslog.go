@@ -63,6 +63,10 @@ func (a *AccessLog) appendLine(b []byte, r *http.Request, w *response, begin tim
 		b = appendQuoted(b, r.Header.Get("Referer"))
 		b = appendQuoted(b, r.Header.Get("User-Agent"))
 	}
+	if w.file != "" { // behind all that programs which read such lines know
+		b = append(b, ' ')
+		b = append(b, w.file...)
+	}
 	return append(b, '\n')
 }
 
@@ -114,10 +118,11 @@ func appendJSON(b []byte, r *http.Request, w *response, begin time.Time) []byte 
 		Bytes     int64     `json:"bytes"`
 		Seconds   float64   `json:"seconds"`
 		Aborted   bool      `json:"aborted"`
+		File      string    `json:"file,omitempty"`
 		Referer   string    `json:"referer,omitempty"`
 		UserAgent string    `json:"user_agent,omitempty"`
 	}{begin, clientOf(r), r.Host, r.Method, r.RequestURI, r.Proto, w.status, w.bytes,
-		time.Since(begin).Seconds(), w.aborted, r.Header.Get("Referer"), r.Header.Get("User-Agent")})
+		time.Since(begin).Seconds(), w.aborted, w.file, r.Header.Get("Referer"), r.Header.Get("User-Agent")})
 	if err != nil {
 		return b
 	}

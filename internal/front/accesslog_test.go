@@ -39,6 +39,28 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
+// Where an application named the file, the line ends with what became of it.
+func TestAccessLogFile(t *testing.T) {
+	r := &http.Request{Method: "GET", RequestURI: "/", Proto: "HTTP/1.1", RemoteAddr: "192.0.2.1:5000"}
+	for _, tc := range []struct {
+		format     Format
+		file, want string
+	}{
+		{Common, "complete", "\"GET / HTTP/1.1\" 200 42 complete\n"},
+		{Combined, "aborted", "\"GET / HTTP/1.1\" 200 42 \"-\" \"-\" aborted\n"},
+		{Combined, "", "\"GET / HTTP/1.1\" 200 42 \"-\" \"-\"\n"},
+		{JSON, "complete", `"file":"complete"`},
+		{JSON, "", `"aborted":false}` + "\n"},
+	} {
+		var b bytes.Buffer
+		log := &AccessLog{Out: &b, Format: tc.format}
+		log.write(r, &response{status: 200, bytes: 42, file: tc.file}, time.Now())
+		if !strings.Contains(b.String(), tc.want) {
+			t.Errorf("%q lacks %q", b.String(), tc.want)
+		}
+	}
+}
+
 func TestAccessLogJSON(t *testing.T) {
 	var b bytes.Buffer
 	log := &AccessLog{Out: &b, Format: JSON}

@@ -19,7 +19,7 @@ func (h *Handler) authorize(w *response, r *http.Request, u *url.URL, t Target, 
 	if t.Route == nil || t.Route.Authorizer == nil || t.Status != 0 && t.Route.Internal && !inside {
 		return exchange.Answer{Allowed: true}, nil
 	}
-	a := t.Route.Authorizer
+	a, before := t.Route.Authorizer, w.app
 	w.app = a.Name
 	req := &exchange.Request{HTTP: r, Meta: h.question(w, r, u, t), Whole: w.proto10 && !w.canReset()}
 	if w.track != nil {
@@ -28,7 +28,7 @@ func (h *Handler) authorize(w *response, r *http.Request, u *url.URL, t Target, 
 	}
 	ans, err := a.Authorize(w, req)
 	if err == nil && ans.Allowed {
-		w.app = ""
+		w.app = before
 	}
 	return ans, err
 }

@@ -33,6 +33,9 @@ type Handler struct {
 	Log      *slog.Logger
 	Access   *AccessLog // nil: none
 	Tracking *Tracking  // nil: none
+	// Completions tell applications what became of the files that they named; nil:
+	// no app has an OnComplete.
+	Completions *Completions
 	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	Proxies *peer.Networks
 	// Reads bounds the reads of files that are not in memory; nil: no bounds.
@@ -94,7 +97,7 @@ func (h *Handler) forwarded(w *response, r *http.Request) *http.Request {
 	return &n
 }
 
-// serve finds the target and answers, and once more for each local redirect.
+// serve finds the target and answers, and once more for each redirect of a child.
 func (h *Handler) serve(w *response, r *http.Request) error {
 	if len(r.RequestURI) > maxRequestLine {
 		w.Header().Set("Connection", "close")
@@ -104,23 +107,38 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 	if site == nil {
 		return answer(w, http.StatusNotFound)
 	}
-	u, inside := r.URL, false
+	first, u, inside := r, r.URL, false
 	for range maxRedirects + 1 {
 		t := site.find(u, query{inside: inside, open: true})
+		if done, err := h.unsigned(w, r, u, t, inside); done {
+			return err
+		}
 		ans, err := h.authorize(w, r, u, t, inside)
 		if err == nil && ans.Allowed {
+			if t.App == nil && w.accel != nil {
+				return h.accelerated(w, r, first, u, t)
+			}
 			if t.App == nil {
 				return h.plain(w, r, u, t)
 			}
 			ans, err = h.exchange(w, r, t, ans.Variables)
 		}
-		if err != nil || ans.Redirect == "" {
+		switch {
+		case err != nil:
 			return err
+		case ans.Accel != nil:
+			w.accel, w.sender = after(w.accel, ans.Accel), t.App
+			u = ans.Accel.URL
+			r = inPlace(r, u)
+		case ans.Redirect != "":
+			if u, err = url.ParseRequestURI(ans.Redirect); err != nil {
+				return &exchange.Error{Kind: exchange.BadHeader, Err: fmt.Errorf("local redirect: %w", err)}
+			}
+			r = redirected(r, u)
+		default:
+			return nil
 		}
-		if u, err = url.ParseRequestURI(ans.Redirect); err != nil {
-			return &exchange.Error{Kind: exchange.BadHeader, Err: fmt.Errorf("local redirect: %w", err)}
-		}
-		r, inside = redirected(r, u), true
+		inside = true
 	}
 	h.Log.Warn("too many local redirects", "request", r.RequestURI, "limit", maxRedirects)
 	return answer(w, http.StatusInternalServerError)
@@ -129,8 +147,17 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 // redirected is the request for the target of a local redirect: what a GET of
 // it would be (RFC 3875 section 6.2.2), without the body.
 func redirected(r *http.Request, u *url.URL) *http.Request {
+	n := inPlace(r, u)
+	n.RequestURI = u.RequestURI()
+	return n
+}
+
+// inPlace is the request for the target of X-Accel-Redirect: a GET, or HEAD,
+// without the body, whatever the child got. REQUEST_URI stays the client's, as in
+// nginx.
+func inPlace(r *http.Request, u *url.URL) *http.Request {
 	n := r.WithContext(r.Context())
-	n.URL, n.RequestURI = u, u.RequestURI()
+	n.URL = u
 	if r.Method != http.MethodHead {
 		n.Method = http.MethodGet
 	}
@@ -144,6 +171,8 @@ func redirected(r *http.Request, u *url.URL) *http.Request {
 func (h *Handler) plain(w *response, r *http.Request, u *url.URL, t Target) error {
 	defer t.close()
 	switch {
+	case t.Location != "" && w.accel != nil:
+		return answer(w, http.StatusNotFound) // nobody is told of what may be internal
 	case t.Location != "":
 		w.Header().Set("Location", location(t.Location, u.RawQuery))
 		return answer(w, t.Status)
@@ -180,6 +209,9 @@ func (h *Handler) file(w *response, r *http.Request, t Target) error {
 		defer f.Close()
 	}
 	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types, Reads: h.Reads}
+	if w.accel != nil {
+		return w.sendNamed(&p, r, f)
+	}
 	if err := p.Serve(w, r, f); err != nil {
 		return exchange.SendError(err)
 	}
@@ -229,6 +261,10 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		req.Now = w.track.forApp(t.App)
 		req.Observer = w.track
 	}
+	if w.accel != nil {
+		w.accelerate()
+		req.Steer = &w.accel.Steer
+	}
 	if len(vars) > 0 {
 		req.Meta.Env = joined(req.Meta.Env, vars)
 	}
@@ -239,7 +275,15 @@ func (h *Handler) exchange(w *response, r *http.Request, t Target, vars map[stri
 		}
 		req.Data = f
 	}
-	return t.App.Serve(w, req)
+	var what *completion
+	if t.App.OnComplete != "" && !w.own {
+		req.Confirm = true
+		h.Completions.expect()
+		defer func() { h.Completions.add(what) }()
+	}
+	ans, err := t.App.Serve(w, req)
+	what = h.named(w, r, &t, err)
+	return ans, err
 }
 
 // Meta is what the child of a target is told about the request.
@@ -352,8 +396,10 @@ func answer(w *response, status int) error {
 	return page(w, status, "text/plain; charset=utf-8", fmt.Appendf(nil, "%d %s\n", status, http.StatusText(status)))
 }
 
+// page is an answer of the front itself. It is nobody's file, and waits for no rate.
 func page(w *response, status int, kind string, body []byte) error {
 	h := w.Header()
+	w.decelerate()
 	h.Set("Content-Type", kind)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

@@ -17,6 +17,7 @@ import (
 type Target struct {
 	Site  *Site
 	Route *Route // nil: no route matched; the site's files
+	Path  string // that of the URL as routes see it; "" with a Status that is no route's
 
 	// Status is an answer without more ado: 400, 403, 404, or 301 to Location.
 	Status   int
@@ -71,7 +72,7 @@ func (s *Site) find(u *url.URL, q query) Target {
 		}
 	}
 	t := s.resolve(p, q, len(s.Index)+2)
-	t.Site = s
+	t.Site, t.Path = s, p
 	return t
 }
 
@@ -380,7 +381,7 @@ func (s *Site) file(r *Route, root, name string, q query) Target {
 // a look-up, a search for links and the opening would. False: it is none, or
 // something else is to be done first.
 func (s *Site) openHere(r *Route, root, name string, q query) (Target, bool) {
-	if !q.open || r != nil && r.Authorizer != nil {
+	if !q.open || r != nil && r.guarded() {
 		return Target{}, false
 	}
 	full := root + name

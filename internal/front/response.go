@@ -30,7 +30,11 @@ type response struct {
 	bytes   int64
 	open    bool // the body ends with the connection
 	aborted bool
-	taken   bool // a script has the connection, and with it the response
+	file    string          // "complete" or "aborted", where an application named the file that was sent
+	own     bool            // the request is sluice's own
+	accel   *exchange.Accel // nil: no child has said X-Accel-Redirect
+	sender  *App            // that said it last
+	taken   bool            // a script has the connection, and with it the response
 
 	// What the child is asked: used again with the response.
 	ask  exchange.Request

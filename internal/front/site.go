@@ -8,6 +8,7 @@ import (
 	"sluice/cgi"
 	"sluice/internal/exchange"
 	"sluice/internal/scoreboard"
+	"sluice/internal/securelink"
 	"sluice/sendfile"
 )
 
@@ -36,7 +37,8 @@ type Route struct {
 	Ending string // ".ext" or ""
 
 	App        *App
-	Authorizer *App // asked before anything else; nil: nobody
+	Authorizer *App              // asked before anything else; nil: nobody
+	Link       *securelink.Guard // looked at before that; nil: a URL needs no signature
 	Dir        string
 	Script     string
 	Alias      string
@@ -72,6 +74,7 @@ type App struct {
 	Dir               string   // working directory of scripts; "": the script's own
 	Env               map[string]string
 	PassAuthorization bool
+	OnComplete        string // path that is told what became of the files that it named; "": none
 	Records           *scoreboard.Records
 }
 

@@ -16,8 +16,8 @@ import (
 	"sluice/lockmodes"
 )
 
-// startAccepting makes a worker accept on what its master gave it.
-func (w *worker) startAccepting(c *config.Config, files map[string][]*os.File, place int, board *scoreboard.Place) error {
+// openAcceptor has a worker ready to accept on what its master gave it.
+func (w *worker) openAcceptor(c *config.Config, files map[string][]*os.File, index int, board *scoreboard.Place) error {
 	o, err := assemble.AcceptLock(c)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (w *worker) startAccepting(c *config.Config, files map[string][]*os.File, p
 	for _, f := range files[fileAcceptLock] {
 		own = f
 	}
-	lock, err := lockmodes.Open(o, own, place)
+	lock, err := lockmodes.Open(o, own, index)
 	if err != nil {
 		return err
 	}
@@ -44,10 +44,7 @@ func (w *worker) startAccepting(c *config.Config, files map[string][]*os.File, p
 	w.acceptor, err = accept.New(accept.Options{Mode: o.Mode, Lock: lock, Alone: c.Workers == 1, Listeners: fds, Set: w.set,
 		Take: func(i, fd int, peer netip.AddrPort) { w.front.Take(listeners[i], fd, peer) },
 		Room: w.front.Room, Short: w.asm.Files.Release, Log: w.log, Place: board})
-	if err != nil {
-		return err
-	}
-	return w.acceptor.Start()
+	return err
 }
 
 // listenerOf is what the connections of a listening socket have in common.

@@ -24,16 +24,19 @@ type board struct {
 	generation int
 	places     int
 	file       *os.File
-	kept       bool // it is a file that others may read
+	mem        []byte
+	kept       bool   // it is a file that others may read
+	path       string // of that
+	shown      bool   // there
 	quit       chan struct{}
 	once       sync.Once
 	keeper     sync.WaitGroup
 }
 
 // openBoard makes the memory and formats it.
-func openBoard(c *config.Config, version string) (*board, error) {
+func openBoard(c *config.Config, version string, generation int) (*board, error) {
 	l := assemble.Board(c)
-	b := &board{generation: 1, places: l.Places, kept: c.Status.Scoreboard != "memory", quit: make(chan struct{})}
+	b := &board{generation: generation, places: l.Places, kept: c.Status.Scoreboard != "memory", path: c.Status.Scoreboard, quit: make(chan struct{})}
 	var err error
 	if b.kept {
 		b.file, err = boardFile(c.Status.Scoreboard, l.Bytes())
@@ -43,7 +46,7 @@ func openBoard(c *config.Config, version string) (*board, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scoreboard: %w", err)
 	}
-	if err := b.format(c, l, version); err != nil {
+	if err := b.format(l, version); err != nil {
 		b.file.Close()
 		if b.kept {
 			os.Remove(b.file.Name())
@@ -53,12 +56,11 @@ func openBoard(c *config.Config, version string) (*board, error) {
 	return b, nil
 }
 
-func (b *board) format(c *config.Config, l scoreboard.Layout, version string) error {
-	mem, err := mapShared(b.file, l.Bytes())
-	if err != nil {
+func (b *board) format(l scoreboard.Layout, version string) (err error) {
+	if b.mem, err = mapShared(b.file, l.Bytes()); err != nil {
 		return err
 	}
-	b.Owner, err = scoreboard.Create(mem, l, scoreboard.Head{Version: version, PID: os.Getpid(), Generation: b.generation})
+	b.Owner, err = scoreboard.Create(b.mem, l, scoreboard.Head{Version: version, PID: os.Getpid(), Generation: b.generation})
 	if err != nil {
 		return err
 	}
@@ -67,10 +69,17 @@ func (b *board) format(c *config.Config, l scoreboard.Layout, version string) er
 			b.Child(a.Name, i, scoreboard.Slot{State: uint8(spawner.Ready)}) // until something else is known
 		}
 	}
+	return nil
+}
+
+// show puts a scoreboard that is a file at its path: from now on it is the one.
+func (b *board) show() error {
 	if !b.kept {
 		return nil
 	}
-	return os.Rename(b.file.Name(), c.Status.Scoreboard)
+	err := os.Rename(b.file.Name(), b.path)
+	b.shown = err == nil
+	return err
 }
 
 // boardFile is a new file beside the path, which takes its place when it has
@@ -176,29 +185,26 @@ func (b *board) end() {
 		b.ClearPlace(place + 1)
 	}
 	b.End()
+	b.Owner.Close()
+	unix.Munmap(b.mem)
+	if b.kept && !b.shown {
+		os.Remove(b.file.Name())
+	}
 	b.file.Close()
 }
 
-// sources are where the state of the server is found.
-func (m *Master) sources() status.Sources {
-	return status.Sources{Board: m.board.Snapshot, Counts: m.counts, Children: m.children, Memory: status.Resident}
+// sources are where the state of a generation is found.
+func (g *generation) sources() status.Sources {
+	return status.Sources{Board: g.board.Snapshot, Counts: g.counts, Children: g.children, Memory: status.Resident}
 }
 
-func (m *Master) counts(app string) (spawner.Counts, bool) {
-	l := m.shared.ledgers[app]
-	if l == nil {
-		return spawner.Counts{}, false
-	}
-	return l.Counts(), true
-}
-
-func (m *Master) children(app string) ([]status.ChildInfo, bool) {
-	s := m.sups[app]
-	if s == nil {
+func (g *generation) children(name string) ([]status.ChildInfo, bool) {
+	a := g.apps[name]
+	if a == nil || a.sup == nil {
 		return nil, false
 	}
 	var all []status.ChildInfo
-	for _, c := range s.Children() {
+	for _, c := range a.sup.Children() {
 		all = append(all, status.ChildInfo(c))
 	}
 	return all, true

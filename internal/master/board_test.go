@@ -35,15 +35,26 @@ func boardMaster(t *testing.T, text string) *Master {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Master{cfg: c, log: slog.New(slog.DiscardHandler), opened: make(chan struct{}), sups: map[string]*spawner.Supervisor{}}
-	if m.board, err = openBoard(c, "1"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.board.close)
-	if m.shared, err = createShared(c); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.shared.close)
+	m := newMaster(Options{Version: "1", Config: c})
+	m.log = slog.New(slog.DiscardHandler)
+	m.runtime = &runtimeDir{path: t.TempDir(), children: t.TempDir()}
+	g := m.newGeneration(c, 1)
+	g.state, m.current = serving, g
+	must(t, g.lookUp())
+	must(t, m.openBells())
+	g.board, err = openBoard(c, "1", 1)
+	must(t, err)
+	must(t, g.board.show())
+	must(t, g.openSeats(nil))
+	must(t, g.openApps(nil))
+	must(t, m.enter(g))
+	t.Cleanup(func() {
+		m.deaf()
+		g.closeOwn()
+		for _, a := range g.apps {
+			m.endApp(a)
+		}
+	})
 	return m
 }
 
@@ -52,7 +63,7 @@ func boardMaster(t *testing.T, text string) *Master {
 // the master knows.
 func TestStatusOfScribbledMemory(t *testing.T) {
 	m := boardMaster(t, "")
-	m.board.Worker(1, 4711, 1, scoreboard.Running)
+	m.current.board.Worker(1, 4711, 1, scoreboard.Running)
 	path := filepath.Join(t.TempDir(), "control.sock")
 	c, err := openControl(path, m.command)
 	if err != nil {
@@ -63,14 +74,14 @@ func TestStatusOfScribbledMemory(t *testing.T) {
 		t.Errorf("while it starts: %v", err)
 	}
 	close(m.opened)
-	size := assemble.Board(m.cfg).Bytes()
-	mem, err := mapShared(m.board.file, size)
+	size := assemble.Board(m.current.cfg).Bytes()
+	mem, err := mapShared(m.current.board.file, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Munmap(mem)
 	for _, n := range []int64{0, int64(size) - 1, 1 << 30} {
-		if err := m.board.file.Truncate(n); err == nil {
+		if err := m.current.board.file.Truncate(n); err == nil {
 			t.Errorf("a worker can make it %d bytes long", n)
 		}
 	}
@@ -147,15 +158,15 @@ func TestScoreboardFile(t *testing.T) {
 		}
 		return s
 	}
-	m.event(spawner.Event{App: "php", Slot: 1, State: spawner.Ready, PID: 42, Began: 1e18})
+	m.event(m.current.apps["php"], spawner.Event{App: "php", Slot: 1, State: spawner.Ready, PID: 42, Began: 1e18})
 	if s := read(); s.Apps[0].Slots[1].PID != 42 || s.Apps[0].Slots[1].Began.UnixNano() != 1e18 || !s.Ended.IsZero() {
 		t.Errorf("in the file: %+v", s)
 	}
 	// What the master learns from others it copies down by itself.
-	src := m.sources()
+	src := m.current.sources()
 	src.Counts = func(string) (spawner.Counts, bool) { return spawner.Counts{Waiting: 3}, true }
 	src.Children = func(string) ([]status.ChildInfo, bool) { return []status.ChildInfo{{Slot: 0, Requests: 8}}, true }
-	m.board.keep(src)
+	m.current.board.keep(src)
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if s := read(); s.Apps[0].Queue.Waiting == 3 && s.Apps[0].Slots[0].Requests == 8 {
 			break
@@ -169,11 +180,11 @@ func TestScoreboardFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	place.Enter(scoreboard.Working)
-	m.board.Worker(1, 4711, 1, scoreboard.Running)
+	m.current.board.Worker(1, 4711, 1, scoreboard.Running)
 	if s := read(); s.Workers[0].Connections.Working != 1 {
 		t.Errorf("what a worker wrote: %+v", s.Workers)
 	}
-	m.board.close()
+	m.current.board.close()
 	if s := read(); s.Ended.IsZero() || s.Workers[0].State != "gone" || s.Workers[0].Connections.Working != 0 {
 		t.Errorf("after the end: %+v", s)
 	}
@@ -192,7 +203,12 @@ func TestScoreboardFileFails(t *testing.T) {
 	os.Mkdir(filepath.Join(dir, "folder"), 0o755)
 	for name, path := range map[string]string{"no folder": dir + "/none/board", "a folder": dir + "/folder"} {
 		c := &config.Config{Workers: 1, Status: config.Status{Scoreboard: path}}
-		if b, err := openBoard(c, "1"); err == nil {
+		b, err := openBoard(c, "1", 1)
+		if err == nil {
+			err = b.show()
+			b.close()
+		}
+		if err == nil {
 			t.Errorf("%s: %+v", name, b)
 		}
 	}
@@ -228,9 +244,9 @@ func TestIsChild(t *testing.T) {
 	pid := cmd.Process.Pid
 	reaper := spawner.NewReaper()
 	defer reaper.Close()
-	w := &workerProcess{m: m, place: 1, child: fork(t, reaper)}
+	w := &workerProcess{m: m, gen: m.current, index: 1, place: 1, child: fork(t, reaper)}
 	defer func() { w.child.Signal(unix.SIGKILL); <-w.child.Done() }()
-	m.workers = []*workerProcess{w, nil}
+	m.current.workers = []*workerProcess{w, nil}
 	for name, c := range map[string]struct {
 		app  string
 		pid  int
@@ -252,7 +268,7 @@ func TestIsChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.sups["php"] = s
+	m.current.apps["php"].sup = s
 	if m.isChild(w, "php", pid) {
 		t.Error("a process that is no child of the app")
 	}

@@ -13,10 +13,7 @@ const fileKill = "cgroup.kill"
 
 // cgroups are the control groups of the apps, where they are delegated; else
 // none.
-type cgroups struct {
-	groups *spawner.Cgroups
-	kill   []inheritedFile
-}
+type cgroups struct{ groups *spawner.Cgroups }
 
 // openCgroups finds out whether there are any. That there are none is no fault,
 // and what two servers in one group cannot share is no reason to run only one.
@@ -34,25 +31,22 @@ func (m *Master) openCgroups() {
 
 // app makes the control group of an app; nil: there are none. The workers get
 // what kills it, since they outlive a master that is killed.
-func (c *cgroups) app(name string) (*spawner.Cgroup, error) {
+func (c *cgroups) app(name string) (*spawner.Cgroup, *os.File, error) {
 	if c.groups == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	g, err := c.groups.App(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	// A kernel before 5.14 has none.
-	if f, err := g.KillFile(); err == nil {
-		c.kill = append(c.kill, inheritedFile{fileKill, f})
+	kill, err := g.KillFile()
+	if err != nil {
+		kill = nil // a kernel before 5.14 has none
 	}
-	return g, nil
+	return g, kill, nil
 }
 
 func (c *cgroups) close() {
-	for _, f := range c.kill {
-		f.file.Close()
-	}
 	if c.groups != nil {
 		c.groups.Close()
 	}

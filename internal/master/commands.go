@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
+
+	"sluice/internal/status"
 )
 
 // commands are those of the control socket. Each answers and closes the
@@ -15,6 +18,7 @@ var commands = map[string]func(*Master, Command, *net.UnixConn){
 	"stop":    (*Master).stopCommand,
 	"status":  answering((*Master).status),
 	"restart": answering((*Master).restart),
+	"reload":  answering((*Master).reload),
 }
 
 // command carries out a command of the control socket.
@@ -66,21 +70,56 @@ func (m *Master) stopCommand(c Command, conn *net.UnixConn) {
 
 // status is the answer to the command.
 func (m *Master) status(context.Context, Command) Result {
-	st, err := m.sources().Get()
+	st, err := m.look()
 	if err != nil {
 		m.log.Error("the status is not complete", "err", err)
 	}
 	return Result{OK: true, Status: st}
 }
 
+// look puts together what all generations do.
+func (m *Master) look() (*status.Status, error) {
+	m.mu.Lock()
+	all := slices.Clone(m.gens)
+	m.mu.Unlock()
+	slices.Reverse(all) // the newest first
+	i := slices.Index(all, m.now())
+	all[0], all[i] = all[i], all[0]
+	var sources []status.Sources
+	for i, g := range all {
+		s := g.sources()
+		if i > 0 {
+			s.Shared = func(app string) int { return g.sharesApp(app, all[:i]) }
+		}
+		sources = append(sources, s)
+	}
+	return status.Merge(sources)
+}
+
+// sharesApp is which of the other generations has the very same app, or -1.
+func (g *generation) sharesApp(name string, others []*generation) int {
+	return slices.IndexFunc(others, func(o *generation) bool { return o.apps[name] == g.apps[name] })
+}
+
+// reload is the command of that name. It is carried out also where the client does
+// not wait for it.
+func (m *Master) reload(context.Context, Command) Result {
+	r, err := m.reloadLogged("command", false)
+	if err != nil {
+		return Result{Error: err.Error()}
+	}
+	return Result{OK: true, Text: r.text()}
+}
+
 // restart replaces the children of an app, one after the other.
 func (m *Master) restart(ctx context.Context, c Command) Result {
-	s := m.sups[c.App]
-	if s == nil {
-		return Result{Error: fmt.Sprintf("%q is not an app with children to restart: %s", c.App, m.lacksChildren(c.App))}
+	g := m.now()
+	a := g.apps[c.App]
+	if a == nil || a.sup == nil {
+		return Result{Error: fmt.Sprintf("%q is not an app with children to restart: %s", c.App, g.lacksChildren(c.App))}
 	}
 	m.log.Info("children are restarted one after the other", "app", c.App)
-	n, err := s.Restart(ctx)
+	n, err := a.sup.Restart(ctx)
 	if err != nil {
 		m.log.Error("restart failed", "app", c.App, "restarted", n, "err", err)
 		return Result{Error: err.Error(), Restarted: n}
@@ -90,8 +129,8 @@ func (m *Master) restart(ctx context.Context, c Command) Result {
 }
 
 // lacksChildren says why.
-func (m *Master) lacksChildren(app string) string {
-	for _, a := range m.cfg.Apps {
+func (g *generation) lacksChildren(app string) string {
+	for _, a := range g.cfg.Apps {
 		switch {
 		case a.Name != app:
 		case len(a.Address) > 0:

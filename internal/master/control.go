@@ -29,6 +29,8 @@ type Result struct {
 	Status *status.Status `json:"status,omitempty"`
 	// Restarted is how many children a restart has replaced, also before it failed.
 	Restarted int `json:"restarted,omitempty"`
+	// Text is what there is to say, in lines.
+	Text string `json:"text,omitempty"`
 }
 
 // control serves the control socket. Who may connect is a matter of the

@@ -23,7 +23,15 @@ type socket struct {
 	path string     // of a unix socket
 	more []*os.File // of the workers behind the first, where each has its own
 	shut sync.Once
+
+	backlog int
+	passed  bool // by systemd, which has it too
 }
+
+// shared reports whether all workers accept on the one socket, whatever the accept
+// mode: a unix socket cannot be bound twice, and beside one that systemd has bound
+// only its user could.
+func (s *socket) shared() bool { return s.path != "" || s.passed }
 
 // listen binds a listener of the configuration.
 func listen(c config.Listener) (*socket, error) {
@@ -40,6 +48,7 @@ func listen(c config.Listener) (*socket, error) {
 		mask = syscall.Umask(0o177)
 	}
 	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false) // Go's default, of which the kernel refuses to steer the connections
 	l, err := lc.Listen(context.Background(), c.Network, c.Address)
 	if mask >= 0 {
 		syscall.Umask(mask)
@@ -52,7 +61,7 @@ func listen(c config.Listener) (*socket, error) {
 		return nil, fmt.Errorf("listen on %s: %w", name, err)
 	}
 	defer l.Close()
-	s := &socket{addr: l.Addr()}
+	s := &socket{addr: l.Addr(), backlog: c.Backlog}
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
 		s.path = c.Address
@@ -63,6 +72,9 @@ func listen(c config.Listener) (*socket, error) {
 	}
 	if s.file, err = l.(interface{ File() (*os.File, error) }).File(); err != nil {
 		return nil, err
+	}
+	if c.Network == "tcp" {
+		passOn(int(fdOf(s.file)))
 	}
 	// net listens with the system's limit; once more is how the length is changed.
 	return s, os.NewSyscallError("listen", unix.Listen(int(s.file.Fd()), c.Backlog))

@@ -2,18 +2,16 @@ package master
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
-	"sluice/internal/assemble"
 	"sluice/internal/config"
-	"sluice/lockmodes"
+	"sluice/internal/systemd"
 	"sluice/spawner"
 )
 
@@ -39,55 +37,73 @@ func (e *ExitError) Unwrap() error { return e.Err }
 type Options struct {
 	Version string
 	Config  *config.Config
+	// Load loads the configuration again, with what the command line adds, and
+	// checks what can be checked; nil: there is nothing to load.
+	Load func() (*config.Config, error)
 	// Ready is called when every listener accepts and the first children of
 	// every app are ready, or have failed their first start.
 	Ready func(listening []net.Addr)
 }
 
-// Master is a running server.
+// Master is a running server: what all generations have in common.
 type Master struct {
-	opt        Options
-	cfg        *config.Config
-	log        *slog.Logger
-	ids        *assemble.Identities
-	places     []*assemble.Place
-	runtime    *runtimeDir
-	sockets    []*socket
-	errlog     *os.File // nil: standard error
-	access     *os.File // nil: none, or standard output
-	control    *control
-	reaper     *spawner.Reaper
-	sups       map[string]*spawner.Supervisor
-	shared     *shared
-	cgroups    cgroups
-	board      *board
-	acceptMode lockmodes.Mode
-	acceptLock *lockmodes.Shared
-	opened     chan struct{} // closed when all above is there
+	opt       Options
+	log       *slog.Logger
+	logTo     *logSwitch
+	runtime   *runtimeDir
+	control   *control
+	reaper    *spawner.Reaper
+	cgroups   cgroups
+	bells     *spawner.Bells
+	bellsFile *memory
+	deaf      func() // ends the listening to the bells
+	passed    systemd.Sockets
+	opened    chan struct{}  // closed when all above is there
+	ready     atomic.Bool    // said so
+	pulse     chan struct{}  // taken by Run, as long as it is well
+	ends      sync.WaitGroup // what ends behind a reload
+
+	reloading sync.Mutex    // held by who makes another generation
+	hups      chan struct{} // of one
+	reloaded  chan struct{} // of one
 
 	mu       sync.Mutex
-	workers  []*workerProcess // by place - 1; nil until it has been forked
-	desks    []*scriptDesk    // of workers, some of which may have gone
+	gens     []*generation // the newest last
+	current  *generation   // that serves
+	places   [spawner.Places]bool
+	apps     []*app        // of all generations; replaced, never changed
+	ringing  []*ledger     // theirs, likewise
+	desks    []*scriptDesk // of workers, some of which may have gone
 	stopping bool
 	waiting  []*net.UnixConn // want to hear when the server has stopped
 
 	stops chan stopKind
 }
 
+func newMaster(o Options) *Master {
+	m := &Master{opt: o, stops: make(chan stopKind, 8), opened: make(chan struct{}), hups: make(chan struct{}, 1), reloaded: make(chan struct{}, 1), pulse: make(chan struct{})}
+	m.logTo, m.log = newLogSwitch()
+	return m
+}
+
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
-	m := &Master{opt: o, cfg: o.Config, stops: make(chan stopKind, 8), opened: make(chan struct{}), sups: map[string]*spawner.Supervisor{},
-		workers: make([]*workerProcess, o.Config.Workers)}
+	m := newMaster(o)
+	m.passed = systemd.Inherit()
 	defer m.close()
-	if err := m.open(); err != nil {
+	g, err := m.open()
+	if err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
-	go m.signals(signals)
+	quit := make(chan struct{})
+	defer close(quit)
+	go m.signals(signals, quit)
+	go m.watchdog(quit)
 	started := make(chan error, 1)
-	go func() { started <- m.start() }()
+	go func() { started <- m.start(g) }()
 	for {
 		select {
 		case err := <-started:
@@ -96,6 +112,8 @@ func Run(o Options) error {
 				return err
 			}
 			started = nil
+			go m.reloads(quit)
+		case <-m.pulse:
 		case k := <-m.stops:
 			m.stop(k)
 			return nil
@@ -103,118 +121,74 @@ func Run(o Options) error {
 	}
 }
 
-// open takes everything that the server owns. Nothing runs yet.
-func (m *Master) open() error {
-	var err error
-	if m.ids, err = assemble.LookUpIdentities(m.cfg); err != nil {
-		return &ExitError{ExitConfig, err}
+// open takes everything that the server owns, and makes its first generation.
+// Nothing runs yet.
+func (m *Master) open() (*generation, error) {
+	g := m.newGeneration(m.opt.Config, 1)
+	g.state, m.current = serving, g
+	if err := g.lookUp(); err != nil {
+		return nil, err
 	}
-	if m.places, err = assemble.Places(m.cfg, m.ids, os.Environ()); err != nil {
-		return &ExitError{ExitExec, err}
-	}
-	if err := m.openLogs(); err != nil {
-		return &ExitError{ExitConfig, err}
-	}
-	if m.ids.Workers == nil && os.Geteuid() == 0 {
+	m.logTo.to(g)
+	g.warn()
+	if g.ids.Workers == nil && os.Geteuid() == 0 {
 		m.log.Warn("workers run as root: set user in the configuration")
 	}
-	if m.runtime, err = openRuntime(m.cfg.Runtime, m.ids.Workers); err != nil {
-		return &ExitError{ExitBind, err}
+	var err error
+	if m.runtime, err = openRuntime(g.cfg.Runtime, g.ids.Workers); err != nil {
+		return nil, &ExitError{ExitBind, err}
 	}
-	if m.board, err = openBoard(m.cfg, m.opt.Version); err != nil {
-		return &ExitError{ExitConfig, err}
-	}
-	if err := m.openAccept(); err != nil {
-		return &ExitError{ExitConfig, err}
-	}
-	if err := m.openSockets(); err != nil {
-		return &ExitError{ExitBind, err}
-	}
-	if m.control, err = openControl(m.cfg.Control, m.command); err != nil {
-		return &ExitError{ExitBind, err}
+	if err := m.sweepLocks(); err != nil {
+		return nil, &ExitError{ExitConfig, err}
 	}
 	if err := spawner.Subreaper(); err != nil {
-		return err
-	}
-	if m.shared, err = createShared(m.cfg); err != nil {
-		return err
+		return nil, err
 	}
 	m.reaper = spawner.NewReaper()
 	m.openCgroups()
-	if err := m.openSupervisors(); err != nil {
-		return err
+	if err := m.openBells(); err != nil {
+		return nil, err
+	}
+	if err := g.take(nil); err != nil {
+		return nil, err
+	}
+	if m.control, err = openControl(g.cfg.Control, m.command); err != nil {
+		return nil, &ExitError{ExitBind, err}
+	}
+	if err := g.board.show(); err != nil {
+		return nil, &ExitError{ExitConfig, err}
 	}
 	close(m.opened)
-	m.board.keep(m.sources())
-	return nil
-}
-
-func (m *Master) openLogs() (err error) {
-	var out io.Writer = os.Stderr
-	if m.cfg.Log.Error != "stderr" {
-		if m.errlog, err = assemble.OpenLog(m.cfg.Log.Error); err != nil {
-			return fmt.Errorf("error log: %w", err)
-		}
-		out = m.errlog
-	}
-	if a := m.cfg.Log.Access; a != "" && a != "stdout" {
-		if m.access, err = assemble.OpenLog(a); err != nil {
-			return fmt.Errorf("access log: %w", err)
-		}
-	}
-	m.log = NewLog(out, m.cfg.Log.Level)
-	for _, key := range m.cfg.Unused() {
-		m.log.Warn("a key of the configuration has no effect", "key", key)
-	}
-	return nil
-}
-
-func (m *Master) openSupervisors() error {
-	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
-	for _, o := range assemble.Supervisors(m.cfg, m.runtime.children, m.ids, m.log) {
-		o.Start, o.Event, o.Ledger = forker.Start, m.event, m.shared.ledgers[o.App]
-		var err error
-		if o.Cgroup, err = m.cgroups.app(o.App); err != nil {
-			return fmt.Errorf("control group of app %q: %w", o.App, err)
-		}
-		s, err := spawner.NewSupervisor(o)
-		if err != nil {
-			return &ExitError{ExitBind, fmt.Errorf("app %q: %w", o.App, err)}
-		}
-		m.sups[o.App] = s
-	}
-	return nil
+	g.board.keep(g.sources())
+	g.page.serve(m)
+	return g, nil
 }
 
 // start starts the workers and the children, and says when they are ready.
-func (m *Master) start() error {
-	if err := m.startWorkers(); err != nil {
+func (m *Master) start(g *generation) error {
+	m.reloading.Lock()
+	defer m.reloading.Unlock()
+	for _, s := range g.sockets {
+		if err := s.open(g.beside[s]); err != nil {
+			return &ExitError{ExitBind, err}
+		}
+		delete(g.beside, s)
+	}
+	if err := g.startWorkers(); err != nil {
 		return err
 	}
-	failed := make(chan error, len(m.sups))
-	for app, s := range m.sups {
-		go func() {
-			err := s.Start()
-			if err != nil {
-				err = &ExitError{ExitExec, fmt.Errorf("app %q: %w", app, err)}
-			}
-			failed <- err
-		}()
-	}
-	for range m.sups {
-		if err := <-failed; err != nil {
-			return err
-		}
+	if err := g.startApps(); err != nil {
+		return err
 	}
 	if m.isStopping() {
 		return nil // the children have not failed, they were told to end
 	}
-	var addrs []net.Addr
-	for _, s := range m.sockets {
-		addrs = append(addrs, s.addr)
-		m.log.Info("listening", "address", s.addr)
+	for _, at := range g.addresses() {
+		m.log.Info("listening", "address", at)
 	}
-	m.opt.Ready(addrs)
+	m.ready.Store(true)
+	m.opt.Ready(g.addresses())
+	m.tellReady()
 	return nil
 }
 
@@ -224,21 +198,15 @@ func (m *Master) isStopping() bool {
 	return m.stopping
 }
 
-// event passes the supervisor's word on to the workers.
-func (m *Master) event(e spawner.Event) {
-	m.board.child(e)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, w := range m.workers {
-		if w != nil {
-			w.tell(message{Event: &e})
-		}
-	}
-}
-
-func (m *Master) signals(c <-chan os.Signal) {
+func (m *Master) signals(c <-chan os.Signal, quit <-chan struct{}) {
 	timely := 0
-	for s := range c {
+	for {
+		var s os.Signal
+		select {
+		case s = <-c:
+		case <-quit:
+			return
+		}
 		switch s {
 		case syscall.SIGQUIT:
 			m.ask(stopGraceful)
@@ -248,6 +216,11 @@ func (m *Master) signals(c <-chan os.Signal) {
 			} else {
 				m.ask(stopNow)
 			}
+		case syscall.SIGHUP:
+			select {
+			case m.hups <- struct{}{}:
+			default: // the one before has not begun
+			}
 		default:
 			m.log.Warn("signal is not supported yet", "signal", s)
 		}
@@ -256,11 +229,19 @@ func (m *Master) signals(c <-chan os.Signal) {
 
 // close gives back what open took, and tells those who wait for it.
 func (m *Master) close() {
-	for _, s := range m.sockets {
-		s.close()
+	m.reloading.Lock() // who is at it has been told that the server stops
+	defer m.reloading.Unlock()
+	m.ends.Wait()
+	gens := m.gens
+	if g := m.current; g != nil && len(gens) == 0 {
+		gens = append(gens, g) // it came no further
 	}
-	if m.board != nil {
-		m.board.close()
+	for _, g := range gens {
+		g.page.close()
+		for _, s := range g.sockets {
+			s.close()
+		}
+		g.closeOwn()
 	}
 	if m.control != nil {
 		m.control.close()
@@ -269,20 +250,14 @@ func (m *Master) close() {
 		m.reaper.Close()
 	}
 	m.cgroups.close()
-	if m.acceptLock != nil {
-		if err := m.acceptLock.Close(); err != nil {
-			m.log.Error("accept lock is not removed", "err", err)
-		}
-	}
-	if m.shared != nil {
-		m.shared.close()
+	if m.deaf != nil {
+		m.deaf()
+		m.bellsFile.file.Close()
 	}
 	if m.runtime != nil {
 		m.runtime.close()
 	}
-	if m.log != nil {
-		m.log.Info("stopped")
-	}
+	m.log.Info("stopped")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.waiting {

@@ -16,12 +16,19 @@ import (
 func atPlace(t *testing.T, m *Master, place int) *shared {
 	t.Helper()
 	files := map[string][]*os.File{}
-	for _, f := range m.shared.files {
+	g := m.current
+	rooms := map[string]spawner.Room{}
+	for _, f := range g.inherited(1) {
 		fd, err := unix.Dup(int(fdOf(f.file)))
 		must(t, err)
 		files[f.name] = []*os.File{os.NewFile(uintptr(fd), f.name)}
 	}
-	s, err := openShared(m.cfg, files, place)
+	for _, a := range g.apps {
+		for _, l := range a.ledgers {
+			rooms[l.name] = l.made.Room
+		}
+	}
+	s, err := openShared(g.cfg, files, place, rooms)
 	must(t, err)
 	t.Cleanup(s.close)
 	return s
@@ -34,16 +41,16 @@ func TestWorkerDiesDuringStop(t *testing.T) {
 	m.stopping = true
 	reaper := spawner.NewReaper()
 	defer reaper.Close()
-	w := &workerProcess{m: m, place: 1, child: fork(t, reaper)}
+	w := &workerProcess{m: m, gen: m.current, index: 1, place: 1, child: fork(t, reaper)}
 	if _, err := atPlace(t, m, 1).ledgers["far"].Claim(t.Context(), spawner.Anyone); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	m.acceptLock, err = lockmodes.Create(lockmodes.Options{Mode: lockmodes.PosixSem})
+	m.current.lock, err = lockmodes.Create(lockmodes.Options{Mode: lockmodes.PosixSem})
 	must(t, err)
-	defer m.acceptLock.Close()
+	defer m.current.lock.Close()
 	acceptLock := func(place int) lockmodes.Lock {
-		f, err := m.acceptLock.File()
+		f, err := m.current.lock.File()
 		must(t, err)
 		l, err := lockmodes.Open(lockmodes.Options{Mode: lockmodes.PosixSem}, f, place)
 		must(t, err)
@@ -55,7 +62,7 @@ func TestWorkerDiesDuringStop(t *testing.T) {
 		t.Fatal("the accept lock does not lock")
 	}
 	claims := func() (n int) {
-		for _, c := range m.shared.ledgers["far"].Counts().Children {
+		for _, c := range m.current.apps["far"].ledgers[0].Counts().Children {
 			n += c.Claims
 		}
 		return n
@@ -63,8 +70,12 @@ func TestWorkerDiesDuringStop(t *testing.T) {
 	if n := claims(); n != 1 {
 		t.Fatalf("%d claims, want 1", n)
 	}
+	var theirs *os.File
+	w.inbox, theirs, err = packetPair(fileInbox)
+	must(t, err)
+	defer theirs.Close()
 	w.child.Signal(unix.SIGKILL)
-	m.guard(w)
+	w.guard()
 	if n := claims(); n != 0 {
 		t.Errorf("%d claims of a dead worker", n)
 	}
@@ -81,7 +92,7 @@ func TestWorkerRepeatsItself(t *testing.T) {
 	defer reaper.Close()
 	ours, theirs, err := wirePair()
 	must(t, err)
-	w := &workerProcess{m: m, place: 1, child: fork(t, reaper), wire: newWire(ours), out: make(chan message, 1), ready: make(chan error, 1)}
+	w := &workerProcess{m: m, gen: m.current, index: 1, place: 1, child: fork(t, reaper), wire: newWire(ours), out: make(chan message, 1), ready: make(chan error, 1)}
 	worker := newWire(theirs)
 	for range 5 {
 		must(t, worker.send(message{Ready: true}))

@@ -159,6 +159,13 @@ func (r *remoteScripts) take(n scriptNews) {
 	}
 }
 
+// count is how many scripts run, or are being started.
+func (r *remoteScripts) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.running)
+}
+
 // Stop ends every script that still runs: its stop signal, the grace, SIGKILL.
 // It returns when all have ended. One whose start is under way is left to the
 // master, for which the end of this process is the end of its scripts.

@@ -90,7 +90,7 @@ func newDeskRig(t *testing.T) *deskRig {
 	must(t, err)
 	places, err := assemble.Places(c, ids, []string{"PASSED=on", "SECRET=1"})
 	must(t, err)
-	conn, theirs, err := scriptPair()
+	conn, theirs, err := packetPair(fileScripts)
 	must(t, err)
 	r.conn, err = packetConn(theirs)
 	must(t, err)

@@ -78,14 +78,14 @@ const (
 	maxScriptEnv  = 1 << 20
 )
 
-// scriptPair returns the ends of a channel.
-func scriptPair() (master *net.UnixConn, worker *os.File, err error) {
+// packetPair returns the ends of a channel.
+func packetPair(name string) (master *net.UnixConn, worker *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	worker = os.NewFile(uintptr(fds[1]), fileScripts)
-	master, err = packetConn(os.NewFile(uintptr(fds[0]), fileScripts))
+	worker = os.NewFile(uintptr(fds[1]), name)
+	master, err = packetConn(os.NewFile(uintptr(fds[0]), name))
 	if err != nil {
 		worker.Close()
 		return nil, nil, err
@@ -147,22 +147,24 @@ func receiveCall(c *net.UnixConn) (call scriptCall, files []*os.File, err error)
 }
 
 // filesOf takes the descriptors out of a control message.
-func filesOf(oob []byte) []*os.File {
+func filesOf(oob []byte) (files []*os.File) {
+	for _, fd := range descriptorsOf(oob) {
+		files = append(files, os.NewFile(uintptr(fd), "a worker's"))
+	}
+	return files
+}
+
+func descriptorsOf(oob []byte) (all []int) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return nil
 	}
-	var files []*os.File
 	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "a worker's"))
+		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			all = append(all, fds...)
 		}
 	}
-	return files
+	return all
 }
 
 func closeFiles(files []*os.File) {

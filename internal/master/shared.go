@@ -3,6 +3,7 @@ package master
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,67 +21,76 @@ const (
 	fileSeats  = "seats"
 )
 
-// shared is the memory that master and workers share: the bells, the ledgers,
-// and the seats of the clients.
-type shared struct {
-	bells   *spawner.Bells
-	ledgers map[string]spawner.Shared
-	seats   *peer.Seats     // nil: a client may have any number of connections
-	files   []inheritedFile // the master's, for the workers to come
-	deaf    func()          // ends the listening
+// memory is memory that master and workers share. It has no name, and is gone
+// with the last process that has it.
+type memory struct {
+	inheritedFile
+	bytes []byte
 }
 
-// createShared makes the memory. It has no name, and is gone with the last
-// process that has it.
-func createShared(c *config.Config) (*shared, error) {
-	s := &shared{ledgers: map[string]spawner.Shared{}}
-	mem, err := s.add(fileBells, spawner.BellsSize)
-	if err != nil {
-		return nil, err
-	}
-	s.bells = spawner.NewBells(mem)
-	for _, n := range assemble.Ledgers(c) {
-		if mem, err = s.add(fileLedger+n.Name, n.Options.Size()); err != nil {
-			return nil, err
-		}
-		l, err := spawner.CreateLedger(n.Options, mem, s.bells)
-		if err != nil {
-			return nil, fmt.Errorf("ledger %q: %w", n.Name, err)
-		}
-		for i := range n.Options.Slots {
-			if !n.Supervised {
-				l.Set(i, spawner.Ready, 0)
-			}
-		}
-		s.ledgers[n.Name] = l
-	}
-	if o, bounded := assemble.Seats(c); bounded {
-		if mem, err = s.add(fileSeats, o.Size()); err != nil {
-			return nil, err
-		}
-		s.seats = peer.CreateSeats(o, mem)
-	}
-	s.listen(0)
-	return s, nil
-}
-
-// listen wakes those who wait at a place when its bell rings.
-func (s *shared) listen(place int) {
-	s.deaf = s.bells.Listen(place, func() {
-		for _, l := range s.ledgers {
-			l.Wake()
-		}
-	})
-}
-
-// add makes a piece of memory and keeps its file for the workers.
-func (s *shared) add(name string, size int) ([]byte, error) {
+// newMemory makes memory and keeps its file for the workers.
+func newMemory(name string, size int) (*memory, error) {
 	f, err := sealedMemory(name, size)
 	if err != nil {
 		return nil, err
 	}
-	s.files = append(s.files, inheritedFile{name, f})
-	return mapShared(f, size)
+	b, err := mapShared(f, size)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &memory{inheritedFile{name, f}, b}, nil
+}
+
+// drop gives the memory back, which nobody needs any more. It stays mapped, and
+// empty: whoever is late finds nothing there, which is better than not to be
+// there.
+func (m *memory) drop() {
+	unix.Fallocate(int(fdOf(m.file)), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(len(m.bytes)))
+	m.file.Close()
+}
+
+// openBells makes the bells, which all workers share, whatever generation they
+// are of.
+func (m *Master) openBells() error {
+	mem, err := newMemory(fileBells, spawner.BellsSize)
+	if err != nil {
+		return err
+	}
+	m.bellsFile, m.bells = mem, spawner.NewBells(mem.bytes)
+	m.deaf = m.bells.Listen(0, func() {
+		m.mu.Lock()
+		all := m.ringing
+		m.mu.Unlock()
+		for _, l := range all {
+			l.Wake()
+		}
+	})
+	return nil
+}
+
+// seats are those of the clients, for as many generations as have the same bound.
+type seats struct {
+	options peer.SeatsOptions
+	memory  *memory
+	*peer.Seats
+}
+
+func (g *generation) openSeats(before *generation) error {
+	o, bounded := assemble.Seats(g.cfg)
+	if !bounded {
+		return nil
+	}
+	if before != nil && before.seats != nil && before.seats.options == o {
+		g.seats = before.seats
+		return nil
+	}
+	mem, err := newMemory(fileSeats, o.Size())
+	if err != nil {
+		return err
+	}
+	g.seats = &seats{options: o, memory: mem, Seats: peer.CreateSeats(o, mem.bytes)}
+	return nil
 }
 
 // sealedMemory is memory without a name, whose length nobody can change: who
@@ -102,31 +112,37 @@ func sealedMemory(name string, size int) (*os.File, error) {
 	return f, nil
 }
 
-// mapShared maps a file of shared memory, for as long as the process lives.
+// mapShared maps a file of shared memory.
 func mapShared(f *os.File, size int) ([]byte, error) {
 	mem, err := unix.Mmap(int(fdOf(f)), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	return mem, os.NewSyscallError("mmap", err)
 }
 
-// clear takes back what the dead worker of a place held.
-func (s *shared) clear(place int) {
-	for _, l := range s.ledgers {
-		l.ClearPlace(place)
+// vacate takes back what a worker held that has been reaped.
+func (w *workerProcess) vacate() {
+	g := w.gen
+	g.board.ClearPlace(w.index)
+	for _, a := range g.apps {
+		for _, l := range a.ledgers {
+			l.ClearPlace(w.place)
+		}
 	}
-	s.seats.ClearPlace(place)
+	if g.seats != nil {
+		g.seats.ClearPlace(w.place)
+	}
+	g.lock.Clear(w.index)
 }
 
-func (s *shared) close() {
-	if s.deaf != nil {
-		s.deaf()
-	}
-	for _, f := range s.files {
-		f.file.Close()
-	}
+// shared is the memory as a worker has it.
+type shared struct {
+	ledgers map[string]spawner.Shared
+	pools   atomic.Pointer[map[string]*spawner.Pool] // that keep connections; nil: none do
+	seats   *peer.Seats                              // nil: a client may have any number of connections
+	deaf    func()                                   // ends the listening
 }
 
 // openShared opens in a worker what the master shares.
-func openShared(c *config.Config, files map[string][]*os.File, place int) (*shared, error) {
+func openShared(c *config.Config, files map[string][]*os.File, place int, rooms map[string]spawner.Room) (*shared, error) {
 	s := &shared{ledgers: map[string]spawner.Shared{}}
 	open := func(name string, size int) ([]byte, error) {
 		if len(files[name]) != 1 {
@@ -140,12 +156,13 @@ func openShared(c *config.Config, files map[string][]*os.File, place int) (*shar
 	if err != nil {
 		return nil, err
 	}
-	s.bells = spawner.NewBells(mem)
+	bells := spawner.NewBells(mem)
 	for _, n := range assemble.Ledgers(c) {
+		n.Options.Room = rooms[n.Name]
 		if mem, err = open(fileLedger+n.Name, n.Options.Size()); err != nil {
 			return nil, err
 		}
-		if s.ledgers[n.Name], err = spawner.OpenLedger(n.Options, mem, s.bells, place); err != nil {
+		if s.ledgers[n.Name], err = spawner.OpenLedger(n.Options, mem, bells, place); err != nil {
 			return nil, fmt.Errorf("ledger %q: %w", n.Name, err)
 		}
 	}
@@ -155,6 +172,35 @@ func openShared(c *config.Config, files map[string][]*os.File, place int) (*shar
 		}
 		s.seats = peer.OpenSeats(o, mem, place)
 	}
-	s.listen(place)
+	s.deaf = bells.Listen(place, s.rung)
 	return s, nil
 }
+
+// rung looks what the bell of this place may have rung for.
+func (s *shared) rung() {
+	for _, l := range s.ledgers {
+		l.Wake()
+	}
+	if pools := s.pools.Load(); pools != nil {
+		for app, p := range *pools {
+			p.Yield(s.ledgers[app].Elsewhere)
+		}
+	}
+}
+
+// keep says whether the pools keep connections to their children.
+func (s *shared) keep(pools map[string]*spawner.Pool, on bool) {
+	if on {
+		s.pools.Store(&pools)
+	}
+	for app, p := range pools {
+		s.ledgers[app].Keeper(on)
+		p.Keep(on)
+	}
+	if !on {
+		s.pools.Store(nil)
+	}
+}
+
+// close ends the listening.
+func (s *shared) close() { s.deaf() }

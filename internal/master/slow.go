@@ -3,6 +3,7 @@ package master
 import (
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"sluice/internal/front"
@@ -67,8 +68,8 @@ func (m *Master) isChild(w *workerProcess, app string, pid int) bool {
 	if pid <= 0 {
 		return false
 	}
-	if s := m.sups[app]; s != nil {
-		for _, e := range s.Events() {
+	if a := w.gen.apps[app]; a != nil && a.sup != nil {
+		for _, e := range a.sup.Events() {
 			if e.PID == pid {
 				return true
 			}
@@ -83,12 +84,5 @@ func (m *Master) isChild(w *workerProcess, app string, pid int) bool {
 }
 
 func (m *Master) isWorker(pid int) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, w := range m.workers {
-		if w != nil && w.child.PID() == pid {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.living(), func(w *workerProcess) bool { return w.child.PID() == pid })
 }

@@ -35,21 +35,25 @@ func (m *Master) ask(k stopKind) {
 func (m *Master) stop(k stopKind) {
 	m.mu.Lock()
 	m.stopping = true
-	workers := slices.Clone(m.workers)
+	gens, timeout := slices.Clone(m.gens), m.current.cfg.StopTimeout
 	m.mu.Unlock()
+	workers := m.living()
 	m.log.Info("stopping", "how", k)
+	m.tellStopping(k)
 	// Clients that come now are refused by the kernel as soon as the workers have
 	// closed theirs. Left open, it would let them wait for as long as the stop takes.
-	for _, s := range m.sockets {
-		s.close()
+	for _, g := range gens {
+		for _, s := range g.sockets {
+			s.close()
+		}
 	}
 	hurry := make(chan stopKind, 8)
 	quit := make(chan struct{})
 	defer close(quit)
 	go m.urgent(k, hurry, quit)
-	k = m.stopWorkers(workers, k, hurry)
+	k = m.stopWorkers(workers, k, timeout, hurry)
 	m.stopScripts()
-	m.stopChildren(k, hurry)
+	m.stopChildren(k, timeout, hurry)
 }
 
 // urgent passes on the stops that are more urgent than the one before.
@@ -69,39 +73,37 @@ func (m *Master) urgent(k stopKind, hurry chan<- stopKind, quit <-chan struct{})
 
 // stopWorkers waits for the workers to finish within what k allows, and no
 // longer. It returns the most urgent stop that has come.
-func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, hurry <-chan stopKind) stopKind {
+func (m *Master) stopWorkers(workers []*workerProcess, k stopKind, timeout time.Duration, hurry <-chan stopKind) stopKind {
 	var kill <-chan time.Time
 	tell := func() {
 		s := &stop{}
 		switch k {
 		case stopTimely:
 			// Half of what is left after the worker's share is the children's.
-			share := m.cfg.StopTimeout * 3 / 4
+			share := timeout * 3 / 4
 			s.Timeout = share
-			kill = time.After(share + m.cfg.StopTimeout/8)
+			kill = time.After(share + timeout/8)
 		case stopNow:
 			s.Timeout = -1
 			kill = time.After(stopNowGrace)
 		}
 		for _, w := range workers {
-			if w != nil && !w.ended() {
-				m.board.State(w.place, scoreboard.Stopping)
+			if !w.ended() {
+				w.state(scoreboard.Stopping)
 				w.tell(message{Stop: s})
 			}
 		}
 	}
 	tell()
 	for _, w := range workers {
-		for w != nil && !w.ended() {
+		for !w.ended() {
 			select {
 			case <-w.child.Done():
 			case k = <-hurry:
 				tell()
 			case <-kill:
 				for _, w := range workers {
-					if w != nil {
-						w.child.Signal(syscall.SIGKILL)
-					}
+					w.child.Signal(syscall.SIGKILL)
 				}
 				<-w.child.Done()
 			}
@@ -116,15 +118,20 @@ const stopNowGrace = 2 * time.Second
 
 // stopChildren stops the children: within what the workers have left of
 // stop_timeout, or within their own stop_grace, which is shorter than all of it.
-func (m *Master) stopChildren(k stopKind, hurry <-chan stopKind) {
+func (m *Master) stopChildren(k stopKind, timeout time.Duration, hurry <-chan stopKind) {
 	ctx, now := context.WithCancel(context.Background())
 	defer now()
 	if k == stopTimely {
-		defer time.AfterFunc(m.cfg.StopTimeout/8, now).Stop()
+		defer time.AfterFunc(timeout/8, now).Stop()
 	}
 	var wg sync.WaitGroup
-	for _, s := range m.sups {
-		wg.Go(func() { s.Stop(ctx) })
+	m.mu.Lock()
+	apps := m.apps
+	m.mu.Unlock()
+	for _, a := range apps {
+		if a.sup != nil {
+			wg.Go(func() { a.sup.Stop(ctx) })
+		}
 	}
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()

@@ -22,13 +22,19 @@ import (
 // over a socket pair. One field is set.
 type message struct {
 	// To the worker.
-	Setup *setup         `json:"setup,omitempty"`
-	Event *spawner.Event `json:"event,omitempty"`
-	Stop  *stop          `json:"stop,omitempty"`
+	Setup  *setup         `json:"setup,omitempty"`
+	Event  *spawner.Event `json:"event,omitempty"`
+	Stop   *stop          `json:"stop,omitempty"`
+	Accept bool           `json:"accept,omitempty"` // begin to accept
+	Yield  bool           `json:"yield,omitempty"`  // keep no connections to children any more
+	Drain  *drain         `json:"drain,omitempty"`
+	// Order is the number of one of the last three, beside it: its end is confirmed.
+	Order uint64 `json:"order,omitempty"`
 
 	// To the master.
 	Ready  bool            `json:"ready,omitempty"`
 	Failed string          `json:"failed,omitempty"`
+	Done   uint64          `json:"done,omitempty"` // the order
 	Report *spawner.Report `json:"report,omitempty"`
 	Slow   *front.Slow     `json:"slow,omitempty"`
 }
@@ -37,11 +43,16 @@ type message struct {
 type setup struct {
 	Version string          `json:"version"`
 	Config  *config.Config  `json:"config"`
-	Place   int             `json:"place"` // what is shared knows the worker by that
+	Index   int             `json:"index"` // what the generation shares knows the worker by that
+	Place   int             `json:"place"` // likewise what all generations share
 	Sockets string          `json:"sockets"`
 	Files   []string        `json:"files"` // what the descriptors from firstInherited on are
 	Events  []spawner.Event `json:"events"`
 	Apart   []string        `json:"apart"` // apps whose scripts the master starts
+	// Labels are what the sockets of an app's children are called.
+	Labels map[string]string       `json:"labels"`
+	Secret string                  `json:"secret"` // of the master's packets
+	Rooms  map[string]spawner.Room `json:"rooms"`  // of the ledgers
 }
 
 // What an inherited descriptor is.
@@ -53,6 +64,17 @@ const (
 	fileScripts    = "scripts"     // a worker's own
 	fileAcceptLock = "accept lock" // a worker's own
 )
+
+// drain ends a worker in whose place others have begun: it accepts no more, gives
+// them what idles, and finishes the rest. That is confirmed when nothing more is
+// accepted, and what idled has been given away.
+type drain struct {
+	Timeout time.Duration `json:"timeout"` // 0: no limit
+	// Going are the listeners, by their index, that nobody has any more: what waits
+	// there is accepted first. Settle is for how long somebody may still come.
+	Going  []int         `json:"going,omitempty"`
+	Settle time.Duration `json:"settle,omitempty"`
+}
 
 // stop ends a worker: it finishes what it has, for at most Timeout.
 type stop struct {

@@ -59,8 +59,11 @@ type worker struct {
 	front     *http1.Server
 	listening []*os.File // kept, or the collector would close them
 	acceptor  *accept.Acceptor
+	inbox     *inbox
 	set       *poll.Set
 	asm       *assemble.Worker
+	memory    *shared
+	single    bool // it is the only one of its generation
 
 	scripts spawner.Scripts
 	remote  *remoteScripts // nil: there are none
@@ -85,29 +88,48 @@ func (w *worker) run() error {
 	}
 	unix.SetNonblock(controlFD, true)
 	w.wire = newWire(os.NewFile(controlFD, "control"))
-	started := false
-	err := w.wire.receive(func(m message) {
-		switch {
-		case m.Setup != nil && !started:
-			started = true
-			if err := w.start(m.Setup); err != nil {
-				w.wire.send(message{Failed: err.Error()})
-				return
-			}
-			w.wire.send(message{Ready: true})
-		case m.Event != nil && w.asm != nil:
-			w.apply(*m.Event)
-		case m.Stop != nil:
-			go w.stop(m.Stop.Timeout)
-		}
-	})
-	if err != nil {
+	if err := w.wire.receive(w.obey); err != nil {
 		return err
 	}
 	killGroups(w.groups)
 	go w.stop(orphanTimeout)
 	<-w.done
 	return nil
+}
+
+// obey does what the master says. What takes long is done beside.
+func (w *worker) obey(m message) {
+	switch {
+	case m.Setup != nil && w.log == nil:
+		if err := w.start(m.Setup); err != nil {
+			w.wire.send(message{Failed: err.Error()})
+			return
+		}
+		w.wire.send(message{Ready: true})
+	case m.Event != nil && w.asm != nil:
+		w.apply(*m.Event)
+	case m.Accept:
+		if err := w.acceptor.Start(); err != nil {
+			w.log.Error("worker cannot accept", "err", err)
+			os.Exit(1)
+		}
+		w.memory.keep(w.asm.Pools, w.single)
+		w.confirm(m.Order)
+	case m.Yield:
+		w.memory.keep(w.asm.Pools, false)
+		w.confirm(m.Order)
+	case m.Drain != nil:
+		go w.drain(*m.Drain, m.Order)
+	case m.Stop != nil:
+		go w.stop(m.Stop.Timeout)
+	}
+}
+
+// confirm says that an order has been carried out.
+func (w *worker) confirm(order uint64) {
+	if err := w.wire.send(message{Done: order}); err != nil && !errors.Is(err, os.ErrClosed) {
+		w.log.Error("order is not confirmed to the master", "err", err)
+	}
 }
 
 // maxInherited bounds the descriptors that a master hands over.
@@ -141,11 +163,11 @@ func (w *worker) start(s *setup) error {
 		return err
 	}
 	w.set = set
-	memory, err := openShared(s.Config, files, s.Place)
+	memory, err := openShared(s.Config, files, s.Place, s.Rooms)
 	if err != nil {
 		return err
 	}
-	place, err := openPlace(files[fileScoreboard], s.Place)
+	place, err := openPlace(files[fileScoreboard], s.Index)
 	if err != nil {
 		return err
 	}
@@ -161,6 +183,7 @@ func (w *worker) start(s *setup) error {
 		Log:      w.log,
 		Access:   access,
 		Sockets:  s.Sockets,
+		Label:    func(app string) string { return s.Labels[app] },
 		Report:   w.report,
 		Scripts:  func(a *config.App) cgi.Starter { return w.starter(a, s.Apart) },
 		Ledger:   func(name string) spawner.Ledger { return memory.ledgers[name] },
@@ -175,6 +198,8 @@ func (w *worker) start(s *setup) error {
 	}
 	w.asm, w.grace = asm, assemble.ScriptGrace(s.Config)
 	w.own(s.Config, s.Apart)
+	w.memory, w.single = memory, s.Config.Workers == 1
+	memory.keep(asm.Pools, false) // before it accepts
 	for _, e := range s.Events {
 		w.apply(e)
 	}
@@ -183,7 +208,26 @@ func (w *worker) start(s *setup) error {
 	o := asm.Front
 	o.Freed = func() { w.acceptor.Resume() }
 	w.front = http1.New(o)
-	return w.startAccepting(s.Config, files, s.Place, place)
+	if err := w.openAcceptor(s.Config, files, s.Index, place); err != nil {
+		return err
+	}
+	return w.openInbox(files[fileInbox], s.Secret)
+}
+
+// openInbox has the worker take over connections, and learn who takes over its own.
+func (w *worker) openInbox(files []*os.File, secret string) (err error) {
+	if len(files) != 1 {
+		return errors.New("the master did not hand over an inbox")
+	}
+	if w.inbox, err = newInbox(files[0], secret, w.front, w.confirm); err != nil {
+		return err
+	}
+	go func() {
+		if err := w.inbox.serve(); err != nil && err != io.EOF {
+			w.log.Error("no connection is taken over any more", "err", err)
+		}
+	}()
+	return nil
 }
 
 // starter starts the scripts of an app; apart are those whose scripts the master
@@ -234,6 +278,12 @@ func (w *worker) apply(e spawner.Event) {
 	}
 }
 
+func (w *worker) closeListening() {
+	for _, f := range w.listening {
+		f.Close()
+	}
+}
+
 // stop finishes what there is, and ends the process; it does so at once for a
 // timeout below 0, and waits for as long as it takes for 0. Of several stops the
 // first to be done counts.
@@ -253,23 +303,37 @@ func (w *worker) stop(timeout time.Duration) {
 		if timeout >= 0 {
 			w.acceptor.Drain()
 		}
-		for _, f := range w.listening {
-			f.Close()
-		}
+		w.closeListening()
 	}
 	if w.front != nil {
 		if err := w.front.Shutdown(ctx); err != nil {
 			w.log.Warn("requests were cut off by the stop", "err", err)
 		}
+		w.tell(ctx, timeout, begin)
 	}
-	grace := w.scriptGrace(timeout, time.Since(begin))
+	w.endScripts(w.scriptGrace(timeout, time.Since(begin)))
+	os.Exit(0)
+}
+
+// endScripts stops the scripts that still run.
+func (w *worker) endScripts(grace time.Duration) {
 	var all sync.WaitGroup
 	all.Go(func() { w.scripts.Stop(grace) })
 	if w.remote != nil {
 		all.Go(func() { w.remote.Stop(grace) })
 	}
 	all.Wait()
-	os.Exit(0)
+}
+
+// tell waits until the applications know what became of their files. Requests that
+// took all of the timeout leave a twenty-fourth of it.
+func (w *worker) tell(ctx context.Context, timeout time.Duration, begin time.Time) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.Background(), begin.Add(timeout+timeout/24))
+		defer cancel()
+	}
+	w.asm.Handler.Completions.Stop(ctx)
 }
 
 // scriptGrace is how long the scripts that still run have from the stop signal
@@ -283,13 +347,4 @@ func (w *worker) scriptGrace(timeout, used time.Duration) time.Duration {
 		return min(w.grace, max(0, timeout+timeout/12-used))
 	}
 	return w.grace
-}
-
-// NewLog returns the logger of a level: debug, info, warn or error.
-func NewLog(out io.Writer, level string) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
-	}
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: l}))
 }

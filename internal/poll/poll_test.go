@@ -240,6 +240,7 @@ func TestUseAfterClose(t *testing.T) {
 		"Read":       func() { c.Read(make([]byte, 1)) },
 		"Write":      func() { c.Write([]byte("x")) },
 		"Queued":     func() { c.Queued() },
+		"Unsent":     func() { c.Unsent() },
 		"Discard":    func() { c.Discard() },
 		"CloseWrite": func() { c.CloseWrite() },
 		"Close":      func() { c.Close() },

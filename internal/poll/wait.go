@@ -106,6 +106,15 @@ func (c *Conn) waitWrite() error {
 // its way when the wait begins still arrives, so that one look would double it.
 const sendLooks = 4
 
+// Unsent is how many bytes of what was written the peer has not taken.
+func (c *Conn) Unsent() int {
+	if !c.begin() {
+		return 0
+	}
+	defer c.end()
+	return c.unsent()
+}
+
 // unsent is how many bytes have not been taken by the peer.
 func (c *Conn) unsent() int {
 	n, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)

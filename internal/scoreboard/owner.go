@@ -1,6 +1,7 @@
 package scoreboard
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ type Owner struct {
 	pid     int
 	started time.Time
 	gen     int
+	gone    bool     // the memory is not touched any more
 	workers []Worker // by place - 1
 	apps    []App    // without requests
 }
@@ -80,6 +82,9 @@ func (o *Owner) format() {
 
 // write changes the memory. That it has gone is said by Snapshot.
 func (o *Owner) write(f func()) {
+	if o.gone {
+		return
+	}
 	safely(func() {
 		f()
 		o.b.head()[hSeen].Store(uint64(time.Now().UnixNano()))
@@ -192,6 +197,15 @@ func (o *Owner) End() {
 	o.write(func() { o.b.head()[hEnded].Store(uint64(time.Now().UnixNano())) })
 }
 
+var errClosed = errors.New("scoreboard: closed")
+
+// Close lets go of the memory: what is said from now on is not written there.
+func (o *Owner) Close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gone = true
+}
+
 func (o *Owner) index(app string) int {
 	for i := range o.apps {
 		if o.apps[i].Name == app {
@@ -208,12 +222,15 @@ func (o *Owner) Snapshot() (*Snapshot, error) {
 	defer o.mu.Unlock()
 	var read *Snapshot
 	seen := make([]Worker, len(o.workers))
-	err := safely(func() {
-		read = o.b.snapshot()
-		for i := range seen {
-			seen[i] = o.b.worker(i)
-		}
-	})
+	err := errClosed
+	if !o.gone {
+		err = safely(func() {
+			read = o.b.snapshot()
+			for i := range seen {
+				seen[i] = o.b.worker(i)
+			}
+		})
+	}
 	s := &Snapshot{Version: o.version, PID: o.pid, Generation: o.gen, Started: o.started, Seen: time.Now(), Workers: []Worker{}, Apps: []App{}}
 	for _, w := range o.workers {
 		if w.PID == 0 {

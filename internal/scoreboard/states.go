@@ -81,6 +81,7 @@ const (
 	Starting
 	Running
 	Stopping
+	Draining // a later generation has taken its place
 )
 
 func (s WorkerState) String() string {
@@ -93,6 +94,8 @@ func (s WorkerState) String() string {
 		return "running"
 	case Stopping:
 		return "stopping"
+	case Draining:
+		return "draining"
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }

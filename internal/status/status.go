@@ -92,6 +92,9 @@ type Sources struct {
 	Counts func(app string) (spawner.Counts, bool)
 	// Children are those that are supervised.
 	Children func(app string) ([]ChildInfo, bool)
+	// Shared is for Merge: which of the Sources before has the same children of an
+	// app, or -1; nil: none has any.
+	Shared func(app string) int
 	// Memory is what a process has resident, in bytes; nil: not known.
 	Memory func(pid int) int64
 }
@@ -106,6 +109,77 @@ func (s Sources) Get() (*Status, error) {
 	st := s.assemble(b, time.Now())
 	st.Goroutines, st.Memory = runtime.NumGoroutine(), s.memory(st.PID, 0)
 	return st, err
+}
+
+// Merge is Get for a server with several generations, of which the first is the
+// one that serves. Of the others there are the workers that still run, and what
+// is left of apps that the first one has not, or not any more.
+func Merge(all []Sources) (*Status, error) {
+	boards := make([]*scoreboard.Snapshot, len(all))
+	var first error
+	for i, s := range all {
+		b, err := s.Board()
+		if err != nil && first == nil {
+			first = err
+		}
+		if boards[i] = b; b != nil {
+			s.handOn(b, boards)
+		}
+	}
+	if boards[0] == nil {
+		return nil, first
+	}
+	now := time.Now()
+	st := all[0].assemble(boards[0], now)
+	for i, b := range boards[1:] {
+		if b != nil {
+			st.add(all[i+1].assemble(b, now))
+		}
+	}
+	st.Goroutines, st.Memory = runtime.NumGoroutine(), all[0].memory(st.PID, 0)
+	return st, first
+}
+
+// handOn moves what a generation has of an app that it shares to the other.
+func (s Sources) handOn(b *scoreboard.Snapshot, boards []*scoreboard.Snapshot) {
+	if s.Shared == nil {
+		return
+	}
+	b.Apps = slices.DeleteFunc(b.Apps, func(a scoreboard.App) bool {
+		i := s.Shared(a.Name)
+		if i < 0 || boards[i] == nil {
+			return false
+		}
+		for j := range boards[i].Apps {
+			if to := &boards[i].Apps[j]; to.Name == a.Name {
+				to.Requests = append(to.Requests, a.Requests...)
+			}
+		}
+		return true
+	})
+}
+
+// add adds what an earlier generation has.
+func (st *Status) add(old *Status) {
+	for _, w := range old.Workers {
+		if w.State != scoreboard.Gone.String() {
+			st.Workers = append(st.Workers, w)
+		}
+	}
+	for _, a := range old.Apps {
+		i := slices.IndexFunc(st.Apps, func(b App) bool { return b.Name == a.Name })
+		if i < 0 {
+			st.Apps = append(st.Apps, a)
+			continue
+		}
+		to := &st.Apps[i]
+		to.Queue.Waiting += a.Queue.Waiting
+		for _, c := range a.Children {
+			if c.PID != 0 {
+				to.Children = append(to.Children, c)
+			}
+		}
+	}
 }
 
 // Last is the state that the scoreboard of a server shows that runs no longer.

@@ -118,6 +118,24 @@ const drainMost = 64
 // second call does nothing: the listeners may be closed, and their numbers others'.
 func (a *Acceptor) Drain() { a.drained.Do(a.drain) }
 
+// Empty takes what waits to be accepted at some of the listeners, by their index,
+// whether there is room or not: it is for listeners that are about to be closed.
+// It may be called after Stop, and again, as long as they are open.
+func (a *Acceptor) Empty(which []int) {
+	var b batch
+	var some []*listener
+	for _, i := range which {
+		some = append(some, &listener{index: i, fd: a.o.Listeners[i]})
+	}
+	for range drainMost {
+		b.fill(some, most)
+		b.hand(a.o.Take)
+		if b.n == 0 {
+			return
+		}
+	}
+}
+
 func (a *Acceptor) drain() {
 	var b batch
 	all := listeners(a.o.Listeners)

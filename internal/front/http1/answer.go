@@ -29,15 +29,16 @@ func (c *conn) answer() bool {
 	c.pc.SetReadDeadline(time.Time{})
 	c.move(scoreboard.Working)
 	fine := c.handle(res, r)
-	c.current.Store(nil)
 	if res.hijacked {
+		c.current.Store(nil)
 		ctx.cancel()
 		c.abandon()
 		return false
 	}
 	if fine {
-		fine = res.finish()
+		fine = res.finish() // which may take its time: the client may leave meanwhile
 	}
+	c.current.Store(nil)
 	ctx.cancel()
 	asked := !c.work.head.KeepAlive
 	if ctx.isWatched() {

@@ -273,6 +273,9 @@ func (c *conn) quiet() error {
 	}
 	c.release()
 	c.remote = ""
+	if c.handOver() {
+		return errParked
+	}
 	if !c.pc.Park(c.woken) {
 		c.work = workspaces.Get().(*workspace)
 		c.work.head.Reset()

@@ -11,11 +11,12 @@ import (
 	"sluice/sendfile"
 )
 
-// movable is what can go out by sendfile(2).
+// movable is what can go out by sendfile(2) or splice(2).
 type movable struct {
-	part *sendfile.Content
-	file plainFile // if part is nil
-	from int64     // its position
+	part   *sendfile.Content
+	stream *sendfile.Spliced // if part is nil
+	file   plainFile         // if both are
+	from   int64             // its position
 }
 
 // plainFile is an *os.File, also as os hands it to ReadFrom: without WriteTo, in
@@ -32,6 +33,9 @@ type plainFile interface {
 func findMovable(src io.Reader) (m movable, n int64, ok bool) {
 	if m.part, n, ok = sendfile.Part(src); ok {
 		return m, n, true
+	}
+	if m.stream, ok = src.(*sendfile.Spliced); ok {
+		return m, m.stream.Left(), true
 	}
 	limit, limited := src.(*io.LimitedReader)
 	if limited {
@@ -59,13 +63,17 @@ func (m *movable) move(to syscall.RawConn, n int64) (int64, error) {
 	if m.part != nil {
 		return m.part.SendTo(to, n, nil)
 	}
+	if m.stream != nil {
+		return m.stream.SendTo(to, n)
+	}
 	f, err := m.duplicate()
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	moved, err := sendfile.Copy(to, f, m.from, n, nil)
-	if _, serr := m.file.Seek(m.from+moved, io.SeekStart); err == nil {
+	m.from += moved
+	if _, serr := m.file.Seek(m.from, io.SeekStart); err == nil {
 		err = serr
 	}
 	return moved, err
@@ -99,16 +107,27 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	w.frame(false, nil)
-	w.out = append(w.outHeader(), w.pend...)
-	w.pend = w.pend[:0]
-	if w.send(w.out, true); w.err != nil {
-		return 0, w.err
-	}
 	raw, err := w.c.pc.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	moved, err := file.move(raw, n)
+	paced := w.paced()
+	if paced {
+		w.emitPaced(nil, false)
+	} else {
+		w.out = append(w.outHeader(), w.pend...)
+		w.pend = w.pend[:0]
+		w.send(w.out, true)
+	}
+	if w.err != nil {
+		return 0, w.err
+	}
+	var moved int64
+	if paced {
+		moved, err = w.movePaced(&file, raw, n)
+	} else {
+		moved, err = file.move(raw, n)
+	}
 	w.taken += moved
 	if l, ok := src.(*io.LimitedReader); ok {
 		l.N -= moved

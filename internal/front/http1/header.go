@@ -136,7 +136,7 @@ func (w *response) detect(body []byte) {
 // lastRequest reports whether no other request is taken behind this one.
 func (c *conn) lastRequest() bool {
 	o := &c.s.opt
-	return o.KeepaliveIdle <= 0 || o.KeepaliveRequests > 0 && c.served >= o.KeepaliveRequests || c.s.stopping.Load()
+	return o.KeepaliveIdle <= 0 || o.KeepaliveRequests > 0 && c.served >= o.KeepaliveRequests || c.s.stopping.Load() || c.s.retiring.Load()
 }
 
 // bodyWillEnd reports whether what is left of the request's body can be thrown

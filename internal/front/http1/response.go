@@ -26,6 +26,7 @@ type response struct {
 	pend     []byte // of the body, held back
 	out      []byte
 	err      error // of a write to the client
+	pace     pacer
 
 	sniff    bool // there is no Content-Type
 	unsized  bool // the handler wants no Content-Length
@@ -52,6 +53,9 @@ type Connection interface {
 	Reset()
 	// State says what the connection does, for the scoreboard.
 	State(scoreboard.ConnState)
+	// SetRate is how many bytes of body a second the client gets from now on; 0 is
+	// no limit. The header does not count, nor does it wait.
+	SetRate(bytesPerSecond int64)
 }
 
 // Bounds of what is held back: up to holdBytes of body wait for the end of the
@@ -137,8 +141,11 @@ func (w *response) emit(p []byte, last bool) error {
 		body = p
 	}
 	w.frame(last || w.taken == w.declared, body)
-	b := w.outHeader()
 	n := len(w.pend) + len(p)
+	if n > 0 && w.paced() {
+		return w.emitPaced(p, last)
+	}
+	b := w.outHeader()
 	if w.chunked && n > 0 {
 		b = wire.AppendChunkSize(b, int64(n))
 	}

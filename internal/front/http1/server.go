@@ -46,6 +46,8 @@ type Options struct {
 type Server struct {
 	opt      Options
 	stopping atomic.Bool
+	retiring atomic.Bool          // an answer is a connection's last
+	give     atomic.Pointer[Give] // nil: idle connections stay
 
 	dismissing sync.Mutex // held while an idle connection is dismissed
 
@@ -92,6 +94,13 @@ func (s *Server) Room() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.room()
+}
+
+// Open is how many connections there are.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
 }
 
 // room is for how many more connections there is room.
@@ -145,6 +154,11 @@ func (s *Server) enlist(c *conn) bool {
 		s.admission.n++
 		c.why = atLimit
 	}
+	return s.list(c) && fits
+}
+
+// list puts a connection on the list, with the lock held; false: the server stops.
+func (s *Server) list(c *conn) bool {
 	s.open++
 	c.listed = true
 	c.next = s.conns
@@ -154,11 +168,11 @@ func (s *Server) enlist(c *conn) bool {
 		s.oldest = c
 	}
 	s.conns = c
-	if s.opt.Connections > 0 && !s.opt.Refuse && s.room() == 0 && !s.clearing {
+	if s.opt.Connections > 0 && !s.opt.Refuse && s.room() <= 0 && !s.clearing {
 		s.clearing = true
 		go s.makeRoom()
 	}
-	return fits && !s.stopping.Load()
+	return !s.stopping.Load()
 }
 
 // How many connections are looked at for room, and how many make it, at once.
@@ -251,13 +265,8 @@ func (s *Server) delist(c *conn) {
 // earlier.
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.crew.end()
-	s.mu.Lock()
 	s.stopping.Store(true)
-	if s.ended == nil && s.open > 0 {
-		s.ended = make(chan struct{})
-	}
-	ended := s.ended
-	s.mu.Unlock()
+	ended := s.end()
 	if ended == nil {
 		return nil
 	}
@@ -269,6 +278,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	return s.cutAll(ctx)
+}
+
+// end is closed when the last connection has ended; nil: there is none.
+func (s *Server) end() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended == nil && s.open > 0 {
+		s.ended = make(chan struct{})
+	}
+	return s.ended
+}
+
+// cutAll closes what is open, since the time is over.
+func (s *Server) cutAll(ctx context.Context) error {
 	rest := s.all()
 	for _, c := range rest {
 		c.cut()

@@ -29,7 +29,7 @@ const maxHops = 64
 // X-Forwarded-Proto counts where it says http or https, once, or as often as
 // there are proxies: then the one counts that stands where the client does.
 func (trusted *Networks) Forwarded(remote string, h http.Header) (f Forwarded, believed bool) {
-	if trusted == nil || !trusted.Has(addrOf(remote)) {
+	if trusted == nil || !trusted.Has(AddrOf(remote)) {
 		return Forwarded{}, false
 	}
 	f.Client = remote
@@ -111,9 +111,9 @@ func parseEntry(s string) (at netip.Addr, text string, ok bool) {
 	return at, at.String(), true
 }
 
-// addrOf is the address of a RemoteAddr; the zero Addr where there is none, as
+// AddrOf is the address of a RemoteAddr; the zero Addr where there is none, as
 // on a unix socket.
-func addrOf(remote string) netip.Addr {
+func AddrOf(remote string) netip.Addr {
 	if ap, err := netip.ParseAddrPort(remote); err == nil {
 		return ap.Addr()
 	}

@@ -132,7 +132,7 @@ func FuzzForwarded(f *testing.F) {
 		if got.Client == remote {
 			return
 		}
-		if !addrOf(got.Client).IsValid() {
+		if !AddrOf(got.Client).IsValid() {
 			t.Fatalf("%q is no address", got.Client)
 		}
 		list := strings.Split(xff, ",")

@@ -36,7 +36,7 @@ type bucket [8]atomic.Uint64
 type SeatsOptions struct {
 	Most        int // connections of an address, at least 1
 	Connections int // of all addresses in one process
-	Places      int // processes, at most 64
+	Places      int // processes that have all their Connections, at most 64; places go up to 255
 }
 
 // maxBuckets bounds the memory, to 32 MiB: room for two million connections.
@@ -84,7 +84,7 @@ func bucketsOf(mem []byte) []bucket {
 }
 
 // placeMask is the part of a word that says whose it is.
-const placeMask = 63
+const placeMask = 255
 
 func placeBits(place int) uint64 { return uint64(place-1) & placeMask }
 
@@ -94,7 +94,44 @@ type Seat struct {
 	value uint64
 }
 
-// Leave gives the seat back. It must be called once.
+// Place is that of this process; 0: none.
+func (s *Seats) Place() int {
+	if s == nil {
+		return 0
+	}
+	return int(s.place) + 1
+}
+
+// Number tells a seat to another process, which Adopts it; -1: there is none.
+func (s *Seats) Number(t Seat) int {
+	if s == nil || t.word == nil {
+		return -1
+	}
+	at := uintptr(unsafe.Pointer(t.word)) - uintptr(unsafe.Pointer(&s.buckets[0]))
+	return int(at / unsafe.Sizeof(*t.word))
+}
+
+// Adopt takes over the seat of a Number from the process of another place, with
+// the connection that it is of. Where that process was given other memory, or the
+// seat is not there, a new one is taken; and where there is none the connection
+// is not counted: it is there already.
+func (s *Seats) Adopt(a netip.Addr, number, from int) Seat {
+	if s == nil || !a.IsValid() {
+		return Seat{}
+	}
+	if number >= 0 && number < len(s.buckets)*len(bucket{}) {
+		word := &s.buckets[number/len(bucket{})][number%len(bucket{})]
+		tag := s.tag(a)
+		if word.CompareAndSwap(tag|placeBits(from), tag|s.place) {
+			return Seat{word, tag | s.place}
+		}
+	}
+	seat, _ := s.Take(a)
+	return seat
+}
+
+// Leave gives the seat back. It must be called once, and does nothing for one that
+// another process has adopted.
 func (s Seat) Leave() {
 	if s.word != nil {
 		s.word.CompareAndSwap(s.value, 0)
@@ -151,7 +188,7 @@ func (s *Seats) look(tag uint64) (n int, free *atomic.Uint64) {
 	return n, free
 }
 
-// tag stands for an address: 57 bits of a keyed hash, and never 0. That two have
+// tag stands for an address: 55 bits of a keyed hash, and never 0. That two have
 // the same is less likely than an error of the memory.
 func (s *Seats) tag(a netip.Addr) uint64 {
 	b := client(a)

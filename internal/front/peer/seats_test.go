@@ -230,3 +230,47 @@ func BenchmarkSeats(b *testing.B) {
 		})
 	}
 }
+
+// A connection that another process takes over keeps its seat.
+func TestSeatsAdopt(t *testing.T) {
+	o := SeatsOptions{Most: 2, Connections: 50, Places: 2}
+	mem := make([]byte, o.Size())
+	master := CreateSeats(o, mem)
+	old, fresh := OpenSeats(o, mem, 200), OpenSeats(o, mem, 255)
+	seat, ok := old.Take(v4(1))
+	other, ok2 := old.Take(v4(1))
+	if !ok || !ok2 {
+		t.Fatal("refused")
+	}
+	mine := fresh.Adopt(v4(1), old.Number(seat), 200)
+	if _, ok := fresh.Take(v4(1)); ok {
+		t.Error("a third one")
+	}
+	seat.Leave() // it is not old's any more
+	if _, ok := fresh.Take(v4(1)); ok {
+		t.Error("a third one, where one that had been adopted was left")
+	}
+	master.ClearPlace(200)
+	again, ok := fresh.Take(v4(1))
+	if !ok {
+		t.Error("refused where the other has gone")
+	}
+	other.Leave()
+	mine.Leave()
+	again.Leave()
+	if !empty(master) {
+		t.Error("something is left")
+	}
+	// The numbers of other memory, and of no seat.
+	for _, n := range []int{-1, 0, 1 << 30, old.Number(other)} {
+		fresh.Adopt(v4(1), n, 200).Leave()
+		if !empty(master) {
+			t.Errorf("something is left behind %d", n)
+		}
+	}
+	if n := old.Number(Seat{}); n != -1 {
+		t.Error(n)
+	}
+	var none *Seats
+	none.Adopt(v4(1), 3, 1).Leave()
+}
