@@ -80,10 +80,10 @@ func (m *Master) status(context.Context, Command) Result {
 // look puts together what all generations do.
 func (m *Master) look() (*status.Status, error) {
 	m.mu.Lock()
-	all := slices.Clone(m.gens)
+	all, current := slices.Clone(m.gens), m.current
 	m.mu.Unlock()
 	slices.Reverse(all) // the newest first
-	i := slices.Index(all, m.now())
+	i := slices.Index(all, current)
 	all[0], all[i] = all[i], all[0]
 	var sources []status.Sources
 	for i, g := range all {
