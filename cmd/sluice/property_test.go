@@ -98,6 +98,9 @@ func startServe(t testing.TB, dir, name, config string) *testServer {
 func (r *propertyRun) put(p *plan, rot string, all bool) {
 	r.t.Helper()
 	for _, site := range []string{"default", "other.test"} {
+		if _, err := os.Stat(filepath.Join(p.root(r.at, site), "page.txt")); err == nil {
+			continue // and is being asked for
+		}
 		write(r.t, p.root(r.at, site), "page.txt", fmt.Sprintf("plan %d %s\n", p.number, site))
 	}
 	conf := filepath.Join(r.dir, "conf")
