@@ -86,7 +86,7 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Software: "sluice/" + in.Version,
 		Log:      in.Log,
 		Reads:    w.reads,
-		Shed:     front.Shed{Type: sendfile.TypeOf(c.Send.ShedFile, nil), Body: c.Send.Shed},
+		Shed:     &front.Shed{Type: sendfile.TypeOf(c.Send.ShedFile, nil), Body: c.Send.Shed},
 	}
 	if tells {
 		w.Handler.Completions = front.NewCompletions(w.Handler)

@@ -40,7 +40,7 @@ type Handler struct {
 	Proxies *peer.Networks
 	// Reads bounds the reads of files that are not in memory; nil: no bounds.
 	Reads *sendfile.Reads
-	Shed  Shed // what is answered beyond them
+	Shed  *Shed // what is answered beyond them; not nil with Reads
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -351,7 +351,8 @@ func (h *Handler) failed(w *response, r *http.Request, err error) {
 		// What is left of the body is of no use to anybody.
 		w.Header().Set("Connection", "close")
 	}
-	if e.Kind == exchange.FileShed && len(h.Shed.Body) > 0 {
+	if e.Kind == exchange.FileShed {
+		h.Shed.hold(r.Context())
 		h.Shed.answer(w)
 		return
 	}
@@ -378,17 +379,6 @@ func (h *Handler) note(w *response, r *http.Request, e *exchange.Error) {
 		args = append(args, "err", e.Err)
 	}
 	h.Log.Log(context.WithoutCancel(r.Context()), e.Kind.Level(), e.Kind.String(), args...)
-}
-
-// Shed is the body of a 503 for a file that would have to wait for the disk too
-// long: an image where images are asked for.
-type Shed struct {
-	Type string // its Content-Type
-	Body []byte // none: the page of the status
-}
-
-func (s *Shed) answer(w *response) error {
-	return page(w, http.StatusServiceUnavailable, s.Type, s.Body)
 }
 
 // answer is the page of a status.
