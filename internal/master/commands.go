@@ -77,8 +77,21 @@ func (m *Master) status(context.Context, Command) Result {
 	return Result{OK: true, Status: st}
 }
 
+// looks is how often the status is put together again because a generation has
+// ended meanwhile.
+const looks = 3
+
 // look puts together what all generations do.
-func (m *Master) look() (*status.Status, error) {
+func (m *Master) look() (st *status.Status, err error) {
+	for range looks {
+		if st, err = m.lookOnce(); err == nil {
+			break
+		}
+	}
+	return st, err
+}
+
+func (m *Master) lookOnce() (*status.Status, error) {
 	m.mu.Lock()
 	all, current := slices.Clone(m.gens), m.current
 	m.mu.Unlock()
