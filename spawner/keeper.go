@@ -26,6 +26,7 @@ type keeper struct {
 	ready  time.Duration // when it was seen ready, by Now; 0: never
 	wanted bool          // without a process: one is to be started
 	runs   bool          // its goroutine has been started
+	coming bool          // a process is being started, and is not a child yet
 	leave  leave
 	lives  int   // processes so far, and those that could not be started
 	failed error // how the last one failed that was not told to end
@@ -115,6 +116,8 @@ func (k *keeper) life(ready func()) obituary {
 func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	k.s.mu.Lock()
 	k.began, k.born, k.ready = time.Now(), Now(), 0
+	k.coming, k.leave = true, leave{} // from here on an order to end is meant for this one
+	k.lives++
 	k.s.mu.Unlock()
 	listen, err := k.listen()
 	if err != nil {

@@ -81,7 +81,7 @@ func (r *propertyRun) unsettled(st *status.Status) string {
 			if c.PID == 0 {
 				continue
 			}
-			if c.State != "ready" || c.Claims != 0 || c.Request != nil {
+			if c.State != "ready" && c.State != "finishing" || c.Claims != 0 || c.Request != nil {
 				return fmt.Sprintf("child of %s: %+v", name, c)
 			}
 			shown = append(shown, c.PID)
@@ -148,11 +148,11 @@ func belongingsOf(master int, runtime string) belongings {
 	return b
 }
 
-// What tells two of a kind apart: numbers, and that of an app that was there before
-// and had to be made anew.
+// What tells two of a kind apart: numbers, and those of an app that was there before
+// and had to be made anew, and of a generation.
 var (
 	numbers = regexp.MustCompile(`[.]?\d+`)
-	labels  = regexp.MustCompile(`~\d+`)
+	labels  = regexp.MustCompile(`~\d+|\.\d+$`)
 )
 
 // kindsOf counts what the descriptors of a process are, files that are only kept
