@@ -87,6 +87,7 @@ func (w *workerProcess) forget() {
 // drained is the end of a worker whose generation does not serve any more.
 func (m *Master) drained(w *workerProcess) {
 	w.forget()
+	m.giveBack(w)
 	level := m.log.Info
 	if !w.child.Ending().OK() {
 		level = m.log.Error
