@@ -196,5 +196,6 @@ a change and %v behind the moment at which the server had done it: the return of
 "kept, then gone" are requests on a kept connection that the server had closed without saying so: a client that does not
 ask again by itself has failed there. They are not among the failed, but among the resets if the answer was one.
 "resident" counts pages that processes share once for each of them. Machine, clients and children share the CPUs, so that a delay
-has to be compared with the lines "nothing" and "between them".
+has to be compared with the line "nothing", and with the other servers: what holds the machine up makes a change take longer,
+too, so "meanwhile" has more than its share of it.
 `
