@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git dokuwiki php-xml curl strace procps openssl python3-minimal wrk gcc libc6-dev systemd
 BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap
 
-.PHONY: build demo test check bench faults fuzz clean
+.PHONY: build demo test check bench faults reloads fuzz clean
 
 build: bin/sluice
 
@@ -42,6 +42,12 @@ bench:
 faults:
 	@.ci/install $(BENCH_PACKAGES)
 	$(GO) run ./internal/bench -faults -duration 10s -markdown docs/faults.md $(BENCH_ARGS)
+
+# What clients see when the configuration changes, beside nginx and lighttpd:
+# docs/reloads.md.
+reloads:
+	@.ci/install $(BENCH_PACKAGES)
+	$(GO) run ./internal/bench -reloads -markdown docs/reloads.md $(BENCH_ARGS)
 
 # Each fuzz target for FUZZTIME.
 fuzz:

@@ -22,6 +22,7 @@ type plan struct {
 	limits  map[string]string
 	second  bool // listeners beside the one that stays
 	unix    bool
+	page    bool // [status] listen
 	other   bool // the site of other.test
 	scripts string
 	apps    map[string]appPlan
@@ -75,6 +76,7 @@ var planEdits = []func(*plan, *rand.Rand){
 	func(p *plan, r *rand.Rand) { p.backlog = oneOf(r, 64, 512, 4096) },
 	func(p *plan, r *rand.Rand) { p.second = !p.second },
 	func(p *plan, r *rand.Rand) { p.unix = !p.unix },
+	func(p *plan, r *rand.Rand) { p.page = !p.page },
 	func(p *plan, r *rand.Rand) { p.other = !p.other },
 	func(p *plan, r *rand.Rand) {
 		if os.Geteuid() == 0 {
@@ -122,6 +124,7 @@ type place struct {
 	dir           string // of everything
 	runtime       string
 	addr, second  string
+	page          string
 	unix          string
 	files, script string
 }
@@ -134,6 +137,9 @@ func (p *plan) text(at place, rot string) string {
 		fmt.Fprintf(&b, "listen = [%q]\n", at.second)
 	}
 	fmt.Fprintf(&b, "accept.mode = %q\nlinger.mode = %q\n", p.mode, p.linger)
+	if p.page {
+		fmt.Fprintf(&b, "status.listen = %q\n", at.page)
+	}
 	for _, k := range slices.Sorted(maps.Keys(p.limits)) {
 		fmt.Fprintf(&b, "limits.%s = %s\n", k, p.limits[k])
 	}

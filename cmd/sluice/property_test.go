@@ -64,7 +64,7 @@ func TestProperty(t *testing.T) {
 func startProperty(t *testing.T, seed uint64) *propertyRun {
 	dir := testDir(t)
 	r := &propertyRun{rand: rand.New(rand.NewPCG(seed, 1000)), plan: firstPlan()}
-	r.at = place{dir: dir, runtime: filepath.Join(dir, "run"), addr: "127.0.0.1:" + freePort(), second: "127.0.0.1:" + freePort(),
+	r.at = place{dir: dir, runtime: filepath.Join(dir, "run"), addr: "127.0.0.1:" + freePort(), second: "127.0.0.1:" + freePort(), page: "127.0.0.1:" + freePort(),
 		unix: filepath.Join(dir, "web.sock"), files: filepath.Join(dir, "files"), script: filepath.Join(dir, "cgi/plan.cgi")}
 	write(t, dir, "files/big", string(bigText()))
 	write(t, dir, "files/small", smallText)
@@ -200,7 +200,7 @@ func (r *propertyRun) logf(format string, args ...any) {
 func (r *propertyRun) edit(strikes bool) {
 	r.number++
 	old, next := r.plan, r.plan.next(r.rand, r.number)
-	ways := []string{"reload", "reload", "signal", "two at once"}
+	ways := []string{"reload", "reload", "signal", "two at once", "reload beside a restart"}
 	if old.watch {
 		ways = append(ways, "watch", "watch", "watch")
 	}
@@ -223,8 +223,14 @@ func (r *propertyRun) edit(strikes bool) {
 			}
 		})
 	}
+	restarted := ""
+	if way == "reload beside a restart" && len(old.apps) > 0 {
+		restarted = oneOf(r.rand, slices.Sorted(maps.Keys(old.apps))...)
+		r.busy.Go(func() { r.ask("restart", restarted) }) // fails where the app is removed
+	}
 	said, err := r.carryOut(way, offset)
 	r.busy.Wait()
+	delete(before, restarted)
 	for tries := 0; err != nil && strikes && tries < 3; tries++ { // a worker on trial may have been killed
 		r.logf("once more, since %v", err)
 		said, err = r.carryOut("reload", 0)
@@ -266,7 +272,7 @@ func (r *propertyRun) carryOut(way string, offset int) (string, error) {
 		out, err := r.ask("reload")
 		<-first
 		return out, err
-	case "reload":
+	case "reload", "reload beside a restart":
 		return r.ask("reload")
 	}
 	var end []string
@@ -384,69 +390,4 @@ func (r *propertyRun) restart() {
 	}) {
 		r.t.Errorf("children of %s are %v, were %v", name, r.apps()[name], before[name])
 	}
-}
-
-// settled is what makes a ready child one that is started again at once when it is
-// killed.
-const settledAge = 1.2
-
-// killChild kills a child that is ready, busy or not.
-func (r *propertyRun) killChild(lot *rand.Rand) {
-	type victim struct {
-		app string
-		pid int
-	}
-	var all []victim
-	out, err := r.ask("status", "--json")
-	if err != nil {
-		r.t.Errorf("status: %v, %s", err, out)
-		return
-	}
-	for _, a := range decodeStatus(r.t, []byte(out)).Apps {
-		for _, c := range a.Children {
-			if c.PID > 0 && a.Kind == "fastcgi" && c.State == "ready" && c.AgeSeconds > settledAge {
-				all = append(all, victim{a.Name, c.PID})
-			}
-		}
-	}
-	if len(all) == 0 {
-		return
-	}
-	v, signal := all[lot.IntN(len(all))], oneOf(lot, syscall.SIGKILL, syscall.SIGTERM)
-	s := strike{app: v.app, pid: v.pid, from: time.Now(), until: time.Now().Add(time.Hour)}
-	r.struck(s) // before it happens, so that nobody wonders
-	r.logf("signal %d to child %d of %s", signal, v.pid, v.app)
-	syscall.Kill(v.pid, signal)
-	r.gone(v.pid)
-}
-
-// gone waits for the end of a process that was struck.
-func (r *propertyRun) gone(pid int) {
-	if !waitFor(stopWait, func() bool { return !alive(pid) }) {
-		r.t.Errorf("process %d does not end", pid)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i := range r.strikes {
-		if s := &r.strikes[i]; s.pid == pid {
-			s.until = time.Now().Add(10 * time.Millisecond)
-		}
-	}
-}
-
-// killWorker kills a worker of any generation; TERM it leaves to its master.
-func (r *propertyRun) killWorker(lot *rand.Rand, signal syscall.Signal) {
-	all := r.workers()
-	if len(all) == 0 {
-		return
-	}
-	pid := oneOf(lot, all...)
-	r.logf("signal %d to worker %d", signal, pid)
-	if signal == syscall.SIGTERM {
-		syscall.Kill(pid, signal)
-		return
-	}
-	r.struck(strike{worker: true, pid: pid, from: time.Now(), until: time.Now().Add(time.Hour)})
-	syscall.Kill(pid, signal)
-	r.gone(pid)
 }

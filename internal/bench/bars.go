@@ -59,7 +59,8 @@ var bars = []bar{
 // they are.
 var elsewhere = [][2]string{
 	{"idle child killed, recycled, or exiting by itself: failed requests", "see [faults.md](faults.md)"},
-	{"reload under load, an hour's soak", "not measured yet"},
+	{"reload under load: failed requests, resets, delay", "see [reloads.md](reloads.md)"},
+	{"an hour's soak", "not measured yet"},
 }
 
 func late(x sample, _ scenario) float64 { return ms(x.p99) }
