@@ -34,23 +34,29 @@ type keeper struct {
 
 // run is the life of a slot: start, serve, end, and again. started is told how
 // the first start went.
-func (k *keeper) run(started func(error)) {
+func (k *keeper) run(started func(firstStart)) {
 	defer k.set(Absent, nil)
-	report := func(err error) {
+	report := func(f firstStart) {
 		if started != nil {
-			started(err)
+			started(f)
 			started = nil
 		}
 	}
 	for k.awaitWish() {
-		o := k.life(func() { report(nil) })
+		o := k.life(func() { report(firstStart{ready: true}) })
 		pause := k.judge(o)
-		report(o.err)
+		report(firstStart{err: o.err})
 		if pause > 0 && !k.s.stopping() {
 			k.backOff(pause)
 		}
 	}
-	report(nil)
+	report(firstStart{})
+}
+
+// firstStart is how the first start of a slot's process went.
+type firstStart struct {
+	ready bool
+	err   error // what kept it from being executed; nil if it was
 }
 
 // awaitWish waits until a process is wanted; false: never again.

@@ -72,6 +72,8 @@ func runHidden(role string, args []string) int {
 	switch role {
 	case "fastcgi":
 		err = childMain(args)
+	case "hot":
+		err = hotMain(args, os.Stdout)
 	case "watchdog":
 		err = watchdogMain(os.Stdin, args)
 	default:
@@ -164,7 +166,7 @@ func run(ctx context.Context, o options) (faults []string, err error) {
 	rep := &report{machine: b.machine(ctx), notes: notes(b)}
 	rep.printHead(os.Stdout)
 	for _, s := range o.scenarios() {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && b.able(s) {
 			res := b.runScenario(ctx, s)
 			rep.results = append(rep.results, res)
 			res.print(os.Stdout)

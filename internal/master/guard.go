@@ -53,16 +53,18 @@ func (w *workerProcess) succeed() {
 	if time.Since(w.began) < time.Second {
 		pause = workerPause
 	}
+	over := func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.stopping || w.gen.state == draining
+	}
 	for {
 		time.Sleep(pause)
-		err := w.gen.startWorker(w.index)
-		m.mu.Lock()
-		over := m.stopping || w.gen.state == draining
-		m.mu.Unlock()
-		switch {
-		case err == nil:
+		if over() {
 			return
-		case over:
+		}
+		err := w.gen.startWorker(w.index)
+		if err == nil || over() {
 			return
 		}
 		m.log.Error("worker could not be replaced", "err", err)

@@ -88,6 +88,11 @@ func newMaster(o Options) *Master {
 
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
+	// Signals that come while the server is made wait: they would leave behind what
+	// there is of it, and a reload would end it.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
 	m := newMaster(o)
 	m.passed = systemd.Inherit()
 	defer m.close()
@@ -95,9 +100,6 @@ func Run(o Options) error {
 	if err != nil {
 		return err
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
 	quit := make(chan struct{})
 	defer close(quit)
 	go m.signals(signals, quit)
@@ -232,6 +234,7 @@ func (m *Master) close() {
 	m.reloading.Lock() // who is at it has been told that the server stops
 	defer m.reloading.Unlock()
 	m.ends.Wait()
+	m.log.Info("stopped") // while there is a log
 	gens := m.gens
 	if g := m.current; g != nil && len(gens) == 0 {
 		gens = append(gens, g) // it came no further
@@ -257,7 +260,6 @@ func (m *Master) close() {
 	if m.runtime != nil {
 		m.runtime.close()
 	}
-	m.log.Info("stopped")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.waiting {
