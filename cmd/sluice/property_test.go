@@ -350,13 +350,20 @@ func (r *propertyRun) bad() {
 	}
 }
 
-// serving are the workers that accept.
+// serving are the workers that accept, when those that were killed have successors.
 func (r *propertyRun) serving() (pids []int) {
-	st := r.status()
-	for _, w := range st.Workers {
-		if w.Generation == st.Generation {
-			pids = append(pids, w.PID)
+	r.t.Helper()
+	if !waitFor(stopWait, func() bool {
+		st := r.status()
+		pids = nil
+		for _, w := range st.Workers {
+			if w.Generation == st.Generation && w.State == "running" && alive(w.PID) {
+				pids = append(pids, w.PID)
+			}
 		}
+		return len(pids) == r.plan.workers
+	}) {
+		r.t.Errorf("workers %v, wanted %d", pids, r.plan.workers)
 	}
 	slices.Sort(pids)
 	return pids
