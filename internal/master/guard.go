@@ -40,6 +40,12 @@ func (w *workerProcess) guard() {
 func (w *workerProcess) replace() {
 	m := w.m
 	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
+	w.takePlace()
+}
+
+// takePlace is replace for one of which the log knows.
+func (w *workerProcess) takePlace() {
+	m := w.m
 	w.succeed()
 	m.mu.Lock()
 	w.gen.replacing--
@@ -98,6 +104,8 @@ func (m *Master) drained(w *workerProcess) {
 
 // endIfGone ends a generation that does not serve any more with its last worker.
 func (m *Master) endIfGone(g *generation) {
+	m.steady.RLock()
+	defer m.steady.RUnlock()
 	m.mu.Lock()
 	last := !m.stopping && g.state == draining && !g.ending && g.replacing == 0 && len(g.living()) == 0
 	g.ending = g.ending || last
