@@ -5,13 +5,14 @@ GO ?= go
 DEMO_LISTEN ?= 127.0.0.1:8080
 BENCH_ARGS ?=
 FUZZTIME ?= 20s
+PROPERTY_TIME ?= 10m
 
 # What the tests run: real applications, the programs that drive them, and a C
 # compiler for the race detector.
 TEST_PACKAGES = php-cgi php-fpm perl libfcgi-perl libcgi-pm-perl gitweb git dokuwiki php-xml curl strace procps openssl python3-minimal wrk gcc libc6-dev systemd
 BENCH_PACKAGES = $(TEST_PACKAGES) nginx lighttpd apache2 fcgiwrap
 
-.PHONY: build demo test check bench faults fuzz clean
+.PHONY: build demo test check bench faults reloads property fuzz clean
 
 build: bin/sluice
 
@@ -42,6 +43,17 @@ bench:
 faults:
 	@.ci/install $(BENCH_PACKAGES)
 	$(GO) run ./internal/bench -faults -duration 10s -markdown docs/faults.md $(BENCH_ARGS)
+
+# What clients see when the configuration changes, beside nginx and lighttpd:
+# docs/reloads.md.
+reloads:
+	@.ci/install $(BENCH_PACKAGES)
+	$(GO) run ./internal/bench -reloads -markdown docs/reloads.md $(BENCH_ARGS)
+
+# Random changes, kills and reloads under load, for PROPERTY_TIME (`make test` does
+# it for some seconds). What fails says its seed: -property.seed.
+property:
+	$(GO) test -race ./cmd/sluice -run 'TestProperty$$' -v -timeout 0 -args -property.time=$(PROPERTY_TIME)
 
 # Each fuzz target for FUZZTIME.
 fuzz:

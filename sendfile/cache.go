@@ -13,10 +13,12 @@ import (
 // look-up. It is safe for concurrent use. A nil *Cache keeps nothing.
 //
 // A file is opened by its policy again once a second, while it is asked for. In between, one that is asked for seldom
-// is compared with what its path reaches by then (one stat), so that whoever edits a file sees the edit; one that is
-// hot is not, and may be up to a second old.
+// is compared with what its path reaches by then. Of one that is hot only the file itself is looked at, which costs no
+// walk along its path: that it was written to, replaced by a rename or removed shows there, since all of these change
+// its time of change. That a folder or a link on the way leads elsewhere by now may show a second later.
 type Cache struct {
-	most int
+	most  int
+	reads *Reads // nil: no bounds
 
 	mu    sync.Mutex
 	files map[key]*entry
@@ -31,7 +33,7 @@ const (
 	cacheIdle  = 5 * time.Second // a file that nobody has asked for in one such time, at most in two, is closed
 )
 
-// hotUses is how often a file must be asked for within cacheFresh for no look at it in between.
+// hotUses is how often a file must be asked for within cacheFresh for no look at its path in between.
 const hotUses = 8
 
 // key is a path and the policy by which it is opened.
@@ -42,11 +44,11 @@ type key struct {
 }
 
 // open opens the file.
-func (k *key) open() (*File, error) {
+func (k *key) open(r *Reads) (*File, error) {
 	if k.root < 0 {
-		return openLinkless(k.path)
+		return openLinkless(r, k.path)
 	}
-	return openBelow(k.path[:k.root], k.path, k.links)
+	return openBelow(r, k.path[:k.root], k.path, k.links)
 }
 
 // entry is a place for an open file. The first to ask for it opens it, and those who come meanwhile wait for that.
@@ -68,18 +70,22 @@ type entry struct {
 // start is what the times of entries count from: a difference of times is cheaper than a time.
 var start = time.Now()
 
-// NewCache returns a Cache that keeps at most so many descriptors; nil for none.
-func NewCache(most int) *Cache {
-	if most <= 0 {
-		return nil
-	}
-	return &Cache{most: most, files: map[key]*entry{}}
+// NewCache returns a Cache that keeps at most so many descriptors, of files that are opened within the bounds of r, if it
+// is not nil.
+func NewCache(most int, r *Reads) *Cache {
+	return &Cache{most: max(most, 0), reads: r, files: map[key]*entry{}}
 }
+
+// unkept is a cache that keeps nothing, for files that are to be opened anew.
+func (r *Reads) unkept() *Cache { return &Cache{reads: r} }
 
 // open returns the file of a key: a kept one, or a new one. The caller closes it.
 func (c *Cache) open(k key) (*File, error) {
-	if c == nil {
-		return k.open()
+	switch {
+	case c == nil:
+		return k.open(nil)
+	case c.most == 0:
+		return k.open(c.reads)
 	}
 	for {
 		e, state := c.find(k)
@@ -130,10 +136,10 @@ func (c *Cache) find(k key) (*entry, found) {
 // load opens the file of a new entry. A failure is for those who wait, and not kept.
 func (c *Cache) load(e *entry) (*File, error) {
 	e.looked.Store(int64(time.Since(start)))
-	file, err := e.key.open()
-	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+	file, err := e.key.open(c.reads)
+	if outOfDescriptors(err) {
 		c.Release()
-		file, err = e.key.open()
+		file, err = e.key.open(c.reads)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,15 +153,18 @@ func (c *Cache) load(e *entry) (*File, error) {
 	return file.retain(), nil // one owner is the caller, one the cache
 }
 
+// outOfDescriptors reports whether a failure is one for want of a descriptor.
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
+
 // current reports whether the entry's file is still what its path reaches.
 func (c *Cache) current(e *entry) bool {
 	now, looked := int64(time.Since(start)), e.looked.Load()
 	switch {
-	case e.file.short.Load():
-		return false
 	case now-looked < int64(cacheFresh):
 		if e.uses.Load() >= hotUses || e.uses.Add(1) > hotUses {
-			return true
+			return e.file.unchanged()
 		}
 		var st unix.Stat_t
 		return unix.Stat(e.path, &st) == nil && identityOf(&st) == e.file.is
@@ -163,9 +172,9 @@ func (c *Cache) current(e *entry) bool {
 		return true // somebody looks
 	}
 	e.uses.Store(0)
-	again, err := e.key.open()
+	again, err := e.key.open(c.reads)
 	if err != nil {
-		return false
+		return errors.Is(err, ErrBusy) // nobody knows
 	}
 	defer again.Close()
 	return again.is == e.file.is

@@ -52,7 +52,7 @@ func TestCacheOpensOnce(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(dir+"/f", []byte("text"), 0o644))
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCache(8)
+		c := NewCache(8, nil)
 		opens := countOpens(t)
 		var all sync.WaitGroup
 		for range 100 {
@@ -77,29 +77,36 @@ func TestCacheOpensOnce(t *testing.T) {
 	})
 }
 
-// TestCacheSeesChanges: whoever asks seldom sees every change at once; of a hot file it may take a second.
+// TestCacheSeesChanges: every change of a file is seen at once, and where its path leads by then within a second.
 func TestCacheSeesChanges(t *testing.T) {
 	for _, hot := range []bool{false, true} {
 		t.Run(fmt.Sprintf("hot=%v", hot), func(t *testing.T) {
 			dir := t.TempDir()
 			at := func(name string) string { return dir + "/" + name }
+			must(t, os.Mkdir(dir+"/folder", 0o755))
 			changes := []struct {
 				name string
 				do   func(f string) error
 				want string
 				code int
+				late bool
 			}{
-				{"written", func(f string) error { return os.WriteFile(f, []byte("longer text"), 0o644) }, "longer text", 200},
+				{"written", func(f string) error { return os.WriteFile(f, []byte("longer text"), 0o644) }, "longer text", 200, false},
 				{"replaced", func(f string) error {
 					must(t, os.WriteFile(f+".new", []byte("text"), 0o644))
 					return os.Rename(f+".new", f)
-				}, "text", 200},
-				{"removed", os.Remove, "", 404},
-				{"a folder", func(f string) error { must(t, os.Remove(f)); return os.Mkdir(f, 0o755) }, "", 403},
-				{"a link out", func(f string) error { must(t, os.Remove(f)); return os.Symlink("/etc/passwd", f) }, "", 403},
+				}, "text", 200, false},
+				{"removed", os.Remove, "", 404, false},
+				{"a folder", func(f string) error { must(t, os.Remove(f)); return os.Mkdir(f, 0o755) }, "", 403, false},
+				{"a link out", func(f string) error { must(t, os.Remove(f)); return os.Symlink("/etc/passwd", f) }, "", 403, false},
+				{"folder/elsewhere", func(f string) error {
+					must(t, os.Rename(dir+"/folder", dir+"/moved"))
+					must(t, os.Mkdir(dir+"/folder", 0o755))
+					return os.WriteFile(f, []byte("another"), 0o644)
+				}, "another", 200, true},
 			}
 			synctest.Test(t, func(t *testing.T) {
-				c := NewCache(8)
+				c := NewCache(8, nil)
 				for _, ch := range changes {
 					must(t, os.WriteFile(at(ch.name), []byte("text"), 0o644))
 					uses := 1
@@ -110,7 +117,7 @@ func TestCacheSeesChanges(t *testing.T) {
 						wantText(t, c, dir, ch.name, "text")
 					}
 					must(t, ch.do(at(ch.name)))
-					if hot {
+					if hot && ch.late {
 						time.Sleep(cacheFresh)
 					}
 					if got, code := read(t, c, dir, ch.name); got != ch.want || code != ch.code {
@@ -124,38 +131,6 @@ func TestCacheSeesChanges(t *testing.T) {
 	}
 }
 
-// TestCacheShrunk: the next request for a hot file that was found to be shorter gets it as it is.
-func TestCacheShrunk(t *testing.T) {
-	dir := t.TempDir()
-	for name, size := range map[string]int{"small": 1000, "large": 2 * smallFile} {
-		must(t, os.WriteFile(dir+"/"+name, pattern(size), 0o644))
-		synctest.Test(t, func(t *testing.T) {
-			c := NewCache(8)
-			get := func() (int, error) {
-				f, err := c.OpenBeneath(dir, name, Beneath)
-				must(t, err)
-				defer f.Close()
-				rec, err := serve(&Reply{}, "GET", nil, nil, f)
-				return rec.Body.Len(), err
-			}
-			for range hotUses + 2 {
-				if n, err := get(); n != size || err != nil {
-					t.Fatal(n, err)
-				}
-			}
-			must(t, os.Truncate(dir+"/"+name, 10))
-			if n, err := get(); err == nil {
-				t.Errorf("%s: %d bytes of a shorter file without an error", name, n)
-			}
-			if n, err := get(); n != 10 || err != nil {
-				t.Errorf("%s: %d bytes, %v after that", name, n, err)
-			}
-			c.Release()
-			time.Sleep(2 * cacheIdle)
-		})
-	}
-}
-
 func TestCacheBound(t *testing.T) {
 	dir := t.TempDir()
 	const most, files = 8, 50
@@ -163,7 +138,7 @@ func TestCacheBound(t *testing.T) {
 		must(t, os.WriteFile(fmt.Sprintf("%s/%d", dir, i), []byte(fmt.Sprint(i)), 0o644))
 	}
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCache(most)
+		c := NewCache(most, nil)
 		before := descriptors(t)
 		for range 3 {
 			for i := range files {
@@ -199,7 +174,7 @@ func descriptors(t *testing.T) int {
 func TestCacheKeepsWhatIsSent(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(dir+"/f", []byte("text"), 0o644))
-	c := NewCache(1)
+	c := NewCache(1, nil)
 	f, err := c.OpenBeneath(dir, "f", Beneath)
 	must(t, err)
 	must(t, os.Remove(dir+"/f"))
@@ -220,7 +195,7 @@ func TestCacheKeepsWhatIsSent(t *testing.T) {
 func TestCacheFailures(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Mkdir(dir+"/d", 0o755))
-	c := NewCache(4)
+	c := NewCache(4, nil)
 	for range 3 {
 		for name, want := range map[string]int{"missing": 404, "d": 403, "../x": 403, "": 403, "a\x00": 404} {
 			if _, status := read(t, c, dir, name); status != want {
@@ -242,7 +217,7 @@ func TestCacheOutOfDescriptors(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		must(t, os.WriteFile(dir+"/"+name, []byte(name), 0o644))
 	}
-	c := NewCache(4)
+	c := NewCache(4, nil)
 	wantText(t, c, dir, "a", "a")
 	kernel := openat2
 	defer func() { openat2 = kernel }()
@@ -260,13 +235,35 @@ func TestCacheOutOfDescriptors(t *testing.T) {
 	c.Release()
 }
 
+// TestTemporaryOutOfDescriptors: the same for a file that is never kept.
+func TestTemporaryOutOfDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		must(t, os.WriteFile(dir+"/"+name, []byte(name), 0o644))
+	}
+	c := NewCache(4, nil)
+	wantText(t, c, dir, "a", "a")
+	s := newSender(t, Options{DeleteRoots: []string{dir}, Files: c})
+	kernel := openat2
+	defer func() { openat2 = kernel }()
+	openat2 = func(d int, name string, how *unix.OpenHow) (int, error) {
+		if len(c.files) > 0 {
+			return -1, unix.EMFILE
+		}
+		return kernel(d, name, how)
+	}
+	f, err := s.OpenTemporary(Order{Means: Temporary, Path: dir + "/b"})
+	must(t, err)
+	f.Close()
+}
+
 // TestCachePolicies: one path under two policies is two entries.
 func TestCachePolicies(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Mkdir(dir+"/r", 0o755))
 	must(t, os.WriteFile(dir+"/out", []byte("out"), 0o644))
 	must(t, os.Symlink("../out", dir+"/r/link"))
-	c := NewCache(4)
+	c := NewCache(4, nil)
 	defer c.Release()
 	for range 3 {
 		for _, p := range []struct {
@@ -282,7 +279,7 @@ func TestCachePolicies(t *testing.T) {
 				t.Errorf("%+v: %v", p, err)
 			}
 		}
-		if f := c.OpenLinkless(dir + "/r/link"); f != nil {
+		if f, _ := c.OpenLinkless(dir + "/r/link"); f != nil {
 			t.Error("a link was opened as if it were none")
 			f.Close()
 		}
@@ -301,7 +298,7 @@ func TestCacheStress(t *testing.T) {
 	for i := range files {
 		write(i, "a")
 	}
-	c := NewCache(files / 2)
+	c := NewCache(files/2, nil)
 	before := descriptors(t)
 	var all sync.WaitGroup
 	for range 4 {
@@ -334,7 +331,7 @@ func TestCacheStress(t *testing.T) {
 func BenchmarkCacheHit(b *testing.B) {
 	dir := b.TempDir()
 	must(b, os.WriteFile(dir+"/f", []byte("text"), 0o644))
-	c := NewCache(8)
+	c := NewCache(8, nil)
 	defer c.Release()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -353,7 +350,7 @@ func BenchmarkCacheMiss(b *testing.B) {
 		names = append(names, fmt.Sprintf("file-%d", i))
 		must(b, os.WriteFile(dir+"/"+names[i], pattern(4500), 0o644))
 	}
-	c := NewCache(files / 2)
+	c := NewCache(files/2, nil)
 	defer c.Release()
 	b.ReportAllocs()
 	i := 0

@@ -16,6 +16,8 @@ type Content struct {
 	f    *File
 	size int64
 
+	resident residency // used by whoever sends
+
 	mu   sync.Mutex
 	off  int64
 	err  error // the first one
@@ -39,7 +41,7 @@ func (c *Content) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.f.readAt(p[:min(int64(len(p)), left)], c.off)
+	n, err := c.readAt(p[:min(int64(len(p)), left)], c.off)
 	c.off += int64(n)
 	switch {
 	case err != nil:
@@ -47,11 +49,34 @@ func (c *Content) Read(p []byte) (int, error) {
 	case n > 0:
 		return n, nil
 	default:
-		c.f.short.Store(true)
 		err = fmt.Errorf("%s: %w at byte %d of %d", c.f.name, io.ErrUnexpectedEOF, c.off, c.size)
 	}
 	c.fail(err)
 	return n, err
+}
+
+// readAt reads at off, within the bounds of Reads; less than p has is the end of the file.
+func (c *Content) readAt(p []byte, off int64) (int, error) {
+	if c.f.refs.Load() <= 0 {
+		return 0, os.ErrClosed
+	}
+	return c.resident.reads.fill(c.resident.ctx, begun, c.f, p, off)
+}
+
+// admit makes sure, before anything is sent, that the first of n bytes from the offset are in memory. The error is ErrBusy
+// or that of the context.
+func (c *Content) admit(n int64) error {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	off := c.off
+	c.mu.Unlock()
+	if n = min(n, c.size-off); n <= 0 {
+		return nil
+	}
+	_, err := c.resident.next(beginning, c.f, off, off+n)
+	return err
 }
 
 // Seek sets the offset of the next Read or SendTo. An offset beyond the end is allowed.
@@ -91,7 +116,7 @@ func (c *Content) SendTo(rc syscall.RawConn, n int64, progress func(int64)) (int
 	if done {
 		return 0, os.ErrClosed
 	}
-	moved, err := c.f.copy(rc, off, min(n, c.size-off), progress)
+	moved, err := c.f.copy(rc, off, min(n, c.size-off), progress, &c.resident)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.off += moved

@@ -1,7 +1,6 @@
 package sendfile
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,19 +48,16 @@ func Copy(rc syscall.RawConn, f *os.File, off, n int64, progress func(int64)) (i
 	return t.off - off, t.err
 }
 
-// copy is Copy of a File, which its owner keeps open.
-func (f *File) copy(rc syscall.RawConn, off, n int64, progress func(int64)) (int64, error) {
+// copy is Copy of a File, which its owner keeps open, window by window if s says so.
+func (f *File) copy(rc syscall.RawConn, off, n int64, progress func(int64), s *residency) (int64, error) {
 	if n <= 0 {
 		return 0, nil
 	}
 	if f.refs.Load() <= 0 {
 		return 0, os.ErrClosed
 	}
-	t := &transfer{rc: rc, in: f.fd, name: f.name, off: off, end: off + n, progress: progress}
+	t := &transfer{rc: rc, in: f.fd, name: f.name, off: off, end: off + n, progress: progress, file: f, resident: s}
 	t.run()
-	if errors.Is(t.err, io.ErrUnexpectedEOF) {
-		f.short.Store(true)
-	}
 	return t.off - off, t.err
 }
 
@@ -72,9 +68,13 @@ type transfer struct {
 	name     string
 	off, end int64
 	progress func(int64)
-	err      error // of the whole transfer
+	file     *File
+	resident *residency // of file; nil: what blocks, blocks
+	window   int64      // its end
+	err      error      // of the whole transfer
 
 	pos   int64  // what sendfile gets, and changes
+	stale bool   // the connection was waited for so long that the window is to be looked at again
 	moved int    // by the last call
 	errno error  // of the last call
 	buf   []byte // without sendfile: what is still to be written
@@ -83,9 +83,15 @@ type transfer struct {
 func (t *transfer) run() {
 	send := t.sendfile // one closure for all slices
 	for t.off < t.end {
-		t.moved, t.errno = 0, nil
+		if t.err = t.open(); t.err != nil {
+			return
+		}
+		t.moved, t.errno, t.stale = 0, nil, false
 		if t.err = t.rc.Write(send); t.err != nil {
 			return
+		}
+		if t.stale {
+			continue
 		}
 		switch t.errno {
 		case nil:
@@ -104,11 +110,25 @@ func (t *transfer) run() {
 	}
 }
 
+// open has the window that begins at off in memory before it is sent.
+func (t *transfer) open() (err error) {
+	switch {
+	case t.resident == nil:
+		t.window = t.end
+	case t.stale || t.off >= t.window:
+		t.window, err = t.resident.next(begun, t.file, t.off, t.end)
+	}
+	return err
+}
+
 // sendfile makes one call that moves something or fails, and reports false if it must wait for the connection.
 func (t *transfer) sendfile(out uintptr) bool {
+	if t.stale = t.resident != nil && t.resident.stale(); t.stale {
+		return true
+	}
 	for {
 		t.pos = t.off
-		n, err := sendfile(int(out), t.in, &t.pos, int(min(t.end-t.off, SliceBytes)))
+		n, err := sendfile(int(out), t.in, &t.pos, int(min(t.window-t.off, SliceBytes)))
 		switch err {
 		case unix.EINTR:
 			continue
@@ -125,7 +145,7 @@ func (t *transfer) readWrite() {
 	write := t.write
 	page := make([]byte, min(t.end-t.off, copyBytes))
 	for t.off < t.end {
-		n, err := unix.Pread(t.in, page[:min(int64(len(page)), t.end-t.off)], t.off)
+		n, err := t.read(page[:min(int64(len(page)), t.end-t.off)])
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -146,6 +166,14 @@ func (t *transfer) readWrite() {
 			return
 		}
 	}
+}
+
+// read reads at off.
+func (t *transfer) read(p []byte) (int, error) {
+	if t.resident != nil {
+		return t.resident.reads.fill(t.resident.ctx, begun, t.file, p, t.off)
+	}
+	return unix.Pread(t.in, p, t.off)
 }
 
 // write writes buf to its end, and reports false if it must wait for the connection.

@@ -65,8 +65,11 @@ var verdicts = []verdict{
 	{unix.ENOSYS, http.StatusInternalServerError, "openat2 is missing: Linux 5.6 or newer is required"},
 }
 
-// openError explains the errno of an open below root.
+// openError explains the errno of an open below root, or ErrBusy.
 func openError(root, path string, err error) *Error {
+	if err == ErrBusy {
+		return &Error{Op: "open", Path: path, Status: http.StatusServiceUnavailable, Root: root, Rule: "its name is not in memory", Err: err}
+	}
 	for _, v := range verdicts {
 		if errors.Is(err, v.errno) {
 			return &Error{Op: "open", Path: path, Status: v.status, Root: root, Rule: v.rule, Err: err}

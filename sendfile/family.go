@@ -61,6 +61,9 @@ var family = []row{
 	{name: "X-Reproxy-Expected-Size", means: steers, text: "size that the body must have"},
 	{name: "X-Reproxy-Cache-For", means: stripped, text: "remember the answer for other requests"},
 	{name: "X-LIGHTTPD-", prefix: true, means: stripped, text: "reserved for the server"},
+	{name: "X-Sendfile-", prefix: true, means: stripped, text: "of a dialect that is not known here"},
+	{name: "X-Accel-", prefix: true, means: stripped, text: "of a dialect that is not known here"},
+	{name: "X-Reproxy-", prefix: true, means: stripped, text: "of a dialect that is not known here"},
 }
 
 // requestPrefixes begin the names that a client must not send to an application: some frameworks believe them.

@@ -16,8 +16,6 @@ type File struct {
 	is   identity
 	made atomic.Pointer[fields] // nil: nobody has asked
 	refs atomic.Int32           // owners: the last one to close it closes the descriptor
-
-	short atomic.Bool // it was found to be shorter than it was
 }
 
 // identity is what tells one version of a file from another, and from other files.
@@ -78,29 +76,10 @@ func (f *File) Type(types map[string]string) string { return typeOf(f.name, type
 // time. It must not be used after Close.
 func (f *File) Content() *Content { return &Content{f: f, size: f.is.size} }
 
-// readAt reads once by pread(2); the end of the file is 0 bytes.
-func (f *File) readAt(b []byte, off int64) (n int, err error) {
-	if f.refs.Load() <= 0 {
-		return 0, os.ErrClosed
-	}
-	for {
-		if n, err = unix.Pread(f.fd, b, off); err != unix.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
-
-// readAll reads the whole file into b, which has its size; false: it is shorter by now, or cannot be read.
-func (f *File) readAll(b []byte) bool {
-	for off := 0; off < len(b); {
-		n, err := f.readAt(b[off:], int64(off))
-		if n == 0 || err != nil {
-			f.short.Store(true)
-			return false
-		}
-		off += n
-	}
-	return true
+// unchanged reports whether the file is the version that was opened, under as many names.
+func (f *File) unchanged() bool {
+	var st unix.Stat_t
+	return unix.Fstat(f.fd, &st) == nil && identityOf(&st) == f.is
 }
 
 // retain makes one more owner.

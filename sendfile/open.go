@@ -58,7 +58,7 @@ func (s *Sender) Open(o Order) (*File, error) {
 		return f, err
 	}
 	f.Close()
-	if f, err = s.open(o, nil); err != nil || o.Size == f.Size() { // what was kept may be older than the order
+	if f, err = s.open(o, s.reads.unkept()); err != nil || o.Size == f.Size() { // what was kept may be older than the order
 		return f, err
 	}
 	f.Close()
@@ -143,7 +143,7 @@ func (c *Cache) openBelow(root, rel string, s Symlinks) (*File, error) {
 }
 
 // openBelow opens a file below root, the path of which that of the file begins with. Both are clean.
-func openBelow(root, full string, s Symlinks) (*File, error) {
+func openBelow(r *Reads, root, full string, s Symlinks) (*File, error) {
 	rel := strings.TrimPrefix(full[len(root):], "/")
 	switch {
 	case rel == "":
@@ -157,15 +157,17 @@ func openBelow(root, full string, s Symlinks) (*File, error) {
 	case path.IsAbs(rel) || s < Beneath || s > Follow:
 		return nil, openError(root, full, unix.EINVAL)
 	}
-	if f, err := openLinkless(full); err == nil {
+	if f, err := openLinkless(r, full); err == nil {
 		return f, nil
+	} else if err == ErrBusy {
+		return nil, openError(root, full, err)
 	}
-	dir, err := openRetry(unix.AT_FDCWD, root, howRoot)
+	dir, err := r.open(unix.AT_FDCWD, root, howRoot)
 	if err != nil {
 		return nil, openError(root, full, err)
 	}
 	defer unix.Close(dir)
-	fd, err := openRetry(dir, rel, openHow[s])
+	fd, err := r.open(dir, rel, openHow[s])
 	if err != nil {
 		return nil, openError(root, full, err)
 	}
@@ -181,24 +183,27 @@ func openBelow(root, full string, s Symlinks) (*File, error) {
 }
 
 // OpenLinkless opens a regular file on whose way no symbolic link lies, which no mode refuses. nil is any other, and
-// whatever went wrong: OpenBeneath tells. The path is clean and has no "..".
-func (c *Cache) OpenLinkless(path string) *File {
+// whatever went wrong: OpenBeneath tells. The only error is ErrBusy. The path is clean and has no "..".
+func (c *Cache) OpenLinkless(path string) (*File, error) {
 	f, err := c.open(key{path, -1, Deny})
-	if err != nil {
-		return nil
+	switch {
+	case err == ErrBusy:
+		return nil, err
+	case err != nil:
+		return nil, nil
 	}
-	return f
+	return f, nil
 }
 
-func openLinkless(path string) (*File, error) {
-	fd, err := openRetry(unix.AT_FDCWD, path, howPlain)
+func openLinkless(r *Reads, path string) (*File, error) {
+	fd, err := r.open(unix.AT_FDCWD, path, howPlain)
 	if err != nil {
 		return nil, err
 	}
 	return newFile(fd, path)
 }
 
-func openRetry(dir int, name string, how *unix.OpenHow) (fd int, err error) {
+func openRetry(openat2 func(int, string, *unix.OpenHow) (int, error), dir int, name string, how *unix.OpenHow) (fd int, err error) {
 	for range openTries {
 		fd, err = openat2(dir, name, how)
 		if err != unix.EAGAIN && err != unix.EINTR {

@@ -64,7 +64,7 @@ func TestOracle(t *testing.T) {
 	ranges := []string{
 		"", "bytes=0-", "bytes=0-0", "bytes=10-19", "bytes=-10", "bytes=-99999", "bytes=4999-", "bytes=5000-",
 		"bytes=4990-9999", "bytes=9-8", "bytes=abc", "bytes=", "bytes=,", "bytes=0-1,5-9", "bytes=0-1, 100-200 ,-1",
-		"bytes=0-,0-", "bytes=5000-,0-1", "bytes=6000-,7000-", "bytes= 1-2", "bytes=1 - 2", "bytes=0-18446744073709551616",
+		"bytes=0-,0-", "bytes=5000-,0-1", "bytes=6000-,7000-", "bytes= 1-2", "bytes=1 - 2",
 	}
 	conditions := []set{
 		{}, {"If-None-Match": tag}, {"If-None-Match": "W/" + tag}, {"If-None-Match": `"a", ` + tag}, {"If-None-Match": "*"},
@@ -144,6 +144,9 @@ func FuzzRange(f *testing.F) {
 				t.Fatalf("unknown unit: %d", w.Code)
 			}
 			return
+		}
+		if withoutGiants(ranges) != ranges {
+			return // an end may be beyond every number, which ServeContent does not know
 		}
 		if withoutEmptySuffixes(ranges, file.Size()) != ranges {
 			if strings.Contains(got.header.Get("Content-Range"), "300-299") {

@@ -38,6 +38,7 @@ type Options struct {
 	Type     TypePolicy        // whose Content-Type a file gets
 	Types    map[string]string // ".ext" to media type; beats the built-in table
 	Files    *Cache            // keeps files open; may be shared with others; nil: none are kept
+	Reads    *Reads            // bounds the reads that wait for a disk; may be shared with others; nil: no bounds
 }
 
 // A Sender carries out what send-file headers ask for. It is immutable and safe for concurrent use.
@@ -52,13 +53,14 @@ type Sender struct {
 	policy      TypePolicy
 	types       map[string]string
 	files       *Cache
+	reads       *Reads
 }
 
 // New checks the options and opens nothing. It fails for a header that is not of the family, a root that is not
 // absolute or contains a NUL, a mode out of range, and a key of Types that does not begin with a dot.
 func New(o Options) (*Sender, error) {
 	s := &Sender{reproxy: slices.Clone(o.Reproxy), neighbours: o.Precompressed, decode: o.Decode, symlinks: o.Symlinks, policy: o.Type,
-		types: maps.Clone(o.Types), files: o.Files}
+		types: maps.Clone(o.Types), files: o.Files, reads: o.Reads}
 	var err error
 	if s.roots, err = cleanRoots(o.Roots); err != nil {
 		return nil, err

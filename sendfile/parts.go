@@ -29,7 +29,7 @@ type part struct {
 func (s *Sender) OpenSlices(o Order) (*Parts, error) {
 	b, err := s.openSlices(o, s.files)
 	if errors.Is(err, errBeyond) && s.files != nil {
-		return s.openSlices(o, nil) // what was kept may be older than the order
+		return s.openSlices(o, s.reads.unkept()) // what was kept may be older than the order
 	}
 	return b, err
 }
@@ -108,11 +108,12 @@ func (p *Reply) ServeParts(w http.ResponseWriter, r *http.Request, b *Parts) err
 	} else {
 		p.setType(h, b.files[0])
 		h.Set("Content-Length", strconv.FormatInt(b.size, 10))
+		out.content = b.first(p, r)
 		out.WriteHeader(status)
 	}
 	var err error
 	if !out.head && !bodyless(status) {
-		err = b.sendTo(out)
+		err = b.sendTo(out, p, r)
 	}
 	p.Answer, p.Sent = out.status, out.sent
 	err = out.result(err, b.name())
@@ -128,22 +129,34 @@ func (b *Parts) name() string {
 	return b.files[0].Name()
 }
 
+// first is the first slice that has a byte, at its beginning; nil: none has.
+func (b *Parts) first(p *Reply, r *http.Request) *Content {
+	for _, sl := range b.list {
+		if sl.n > 0 {
+			c := p.content(r, sl.f)
+			c.off = sl.first
+			return c
+		}
+	}
+	return nil
+}
+
 // sendTo sends one slice behind the other. The error is that of a file; one of the client is the writer's.
-func (b *Parts) sendTo(out *writer) error {
-	for _, p := range b.list {
-		if p.n == 0 {
+func (b *Parts) sendTo(out *writer, p *Reply, r *http.Request) error {
+	for _, sl := range b.list {
+		if sl.n == 0 {
 			continue
 		}
-		c := p.f.Content()
-		if _, err := c.Seek(p.first, io.SeekStart); err != nil {
+		c := p.content(r, sl.f)
+		if _, err := c.Seek(sl.first, io.SeekStart); err != nil {
 			return err
 		}
-		n, err := io.CopyN(out, c, p.n)
+		n, err := io.CopyN(out, c, sl.n)
 		c.stop()
 		if c.Err() != nil {
 			return c.Err()
 		}
-		if err != nil || n < p.n || out.err != nil {
+		if err != nil || n < sl.n || out.err != nil {
 			return nil
 		}
 	}

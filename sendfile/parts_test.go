@@ -209,7 +209,7 @@ func TestSlicesUseSendfile(t *testing.T) {
 func TestNamesMoreThanIsKept(t *testing.T) {
 	dir := tree(t, map[string]string{"root/log": "0123456789"})
 	synctest.Test(t, func(t *testing.T) {
-		cache := NewCache(8)
+		cache := NewCache(8, nil)
 		s := newSender(t, Options{Roots: []string{dir + "/root"}, Files: cache})
 		path := dir + "/root/log"
 		for range hotUses + 2 {

@@ -13,6 +13,7 @@ type Reply struct {
 	Status int               // the child's; 0 means 200
 	Type   TypePolicy        // whose Content-Type
 	Types  map[string]string // ".ext" to media type; beats the built-in table
+	Reads  *Reads            // bounds the reads that wait for a disk; nil: no bounds
 	Form   Form              // in which the file is sent
 	Steer  Steer             // its Charset is put into the Content-Type
 
@@ -27,7 +28,7 @@ type Reply struct {
 
 // Reply returns a Reply with the Sender's policy for types.
 func (s *Sender) Reply(status int) *Reply {
-	return &Reply{Status: status, Type: s.policy, Types: s.types}
+	return &Reply{Status: status, Type: s.policy, Types: s.types, Reads: s.reads}
 }
 
 // Serve answers r with f, with the status and the headers of the child, which are in w.Header() already. It is
@@ -128,7 +129,8 @@ func first(values []string) string {
 // body.
 //
 // An error means that the client did not get all that the header promised, as the file shrank or could not be read, or
-// the client left: the connection is of no use any more. Only for a status outside 200 to 999 nothing was sent.
+// the client left: the connection is of no use any more. Nothing was sent, and Answer is 0, only for a status outside
+// 200 to 999 and for ErrBusy: both are an *Error.
 func (p *Reply) Send(w http.ResponseWriter, r *http.Request, f *File) error {
 	p.Answer, p.Sent, p.Whole = 0, 0, false
 	err := p.send(w, r, f)
@@ -146,8 +148,8 @@ func (p *Reply) send(w http.ResponseWriter, r *http.Request, f *File) error {
 			return err
 		}
 	}
-	c := f.Content()
-	out := &writer{ResponseWriter: w, head: r.Method == http.MethodHead, size: f.Size()}
+	c := p.content(r, f)
+	out := &writer{ResponseWriter: w, content: c, head: r.Method == http.MethodHead, size: f.Size()}
 	h := w.Header()
 	switch {
 	case status == http.StatusOK:
@@ -173,6 +175,13 @@ func (p *Reply) send(w http.ResponseWriter, r *http.Request, f *File) error {
 	c.stop()
 	p.Answer, p.Sent = out.status, out.sent
 	return out.result(c.Err(), f.Name())
+}
+
+// content is that of a file, within the bounds of Reads.
+func (p *Reply) content(r *http.Request, f *File) *Content {
+	c := f.Content()
+	c.resident.reads, c.resident.ctx = p.Reads, r.Context()
+	return c
 }
 
 // sendable refuses a status that no answer with a body has.

@@ -80,6 +80,22 @@ func TestServe(t *testing.T) {
 			header: set{"Content-Range": "bytes */10", "Cache-Control": "", "Content-Encoding": ""},
 		},
 		{
+			name: "an end beyond every number", method: "GET", request: set{"Range": "bytes=2-18446744073709551615"}, answer: 206,
+			body: "23456789", header: set{"Content-Range": "bytes 2-9/10"},
+		},
+		{
+			name: "a suffix beyond every number", method: "GET", request: set{"Range": "bytes=-99999999999999999999"}, answer: 206,
+			body: "0123456789", header: set{"Content-Range": "bytes 0-9/10"},
+		},
+		{
+			name: "zeros before a number", method: "GET", request: set{"Range": "bytes=0000000000000000000000002-3"}, answer: 206,
+			body: "23", header: set{"Content-Range": "bytes 2-3/10"},
+		},
+		{
+			name: "a beginning beyond every number", method: "GET", request: set{"Range": "bytes=99999999999999999999-"}, answer: 416,
+			body: "invalid range: failed to overlap\n", header: set{"Content-Range": "bytes */10"},
+		},
+		{
 			name: "suffix of no bytes", method: "GET", request: set{"Range": "bytes= - 00"}, answer: 416,
 			body: "invalid range: failed to overlap\n", header: set{"Content-Range": "bytes */10"},
 		},

@@ -1,6 +1,7 @@
 package sendfile
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,15 +28,16 @@ func unconditional(r *http.Request) bool {
 }
 
 // sendSmall answers an unconditional request as http.ServeContent would, from a buffer. Where the file cannot be read
-// to the size that it had nothing has been done, and it is for the long way to say so.
+// to the size that it had nothing has been done, and it is for the long way to say so; nor has it with an error of reads.
 func (p *Reply) sendSmall(w http.ResponseWriter, r *http.Request, f *File) (done bool, err error) {
 	head := r.Method == http.MethodHead
 	var body []byte
 	if !head && f.Size() > 0 {
 		buf := smallBuffers.Get().(*[smallFile]byte)
 		defer smallBuffers.Put(buf)
-		if body = buf[:f.Size()]; !f.readAll(body) {
-			return false, nil
+		body = buf[:f.Size()]
+		if done, err := p.readSmall(r.Context(), f, body); !done || err != nil {
+			return done, err
 		}
 	}
 	h := w.Header()
@@ -64,4 +66,16 @@ func (p *Reply) sendSmall(w http.ResponseWriter, r *http.Request, f *File) (done
 		}
 	}
 	return true, nil
+}
+
+// readSmall reads the whole file into b, which has its size; false: it is shorter by now, or cannot be read.
+func (p *Reply) readSmall(ctx context.Context, f *File, b []byte) (bool, error) {
+	n, err := p.Reads.fill(ctx, beginning, f, b, 0)
+	switch {
+	case err == ErrBusy:
+		return true, busyError(f.Name())
+	case err != nil && ctx.Err() != nil:
+		return true, fmt.Errorf("send %s: %w", f.Name(), err)
+	}
+	return err == nil && n == len(b), nil
 }

@@ -68,6 +68,12 @@ func TestRemove(t *testing.T) {
 		{name: "replaced by a file", file: "tmp/f", mean: func(d string) error {
 			return errors.Join(os.WriteFile(d+"/tmp/new", nil, 0o644), os.Rename(d+"/tmp/new", d+"/tmp/f"))
 		}, err: ErrReplaced, left: []string{"outside/f", "tmp/f", "tmp/sub/g"}},
+		{name: "longer by now", file: "tmp/f", mean: func(d string) error { return appendTo(d+"/tmp/f", "more") }, err: ErrChanged,
+			left: []string{"outside/f", "tmp/f", "tmp/sub/g"}},
+		{name: "written to meanwhile", file: "tmp/f", mean: func(d string) error {
+			later := time.Now().Add(time.Second) // whatever the file system's clock has for a tick
+			return errors.Join(os.WriteFile(d+"/tmp/f", []byte("y"), 0o644), os.Chtimes(d+"/tmp/f", later, later))
+		}, err: ErrChanged, left: []string{"outside/f", "tmp/f", "tmp/sub/g"}},
 		{name: "replaced by a link to it", file: "tmp/f", mean: func(d string) error {
 			return errors.Join(os.Rename(d+"/tmp/f", d+"/tmp/h"), os.Symlink("h", d+"/tmp/f"))
 		}, err: ErrReplaced, left: []string{"outside/f", "tmp/f", "tmp/h", "tmp/sub/g"}},
@@ -111,6 +117,15 @@ func TestRemove(t *testing.T) {
 			}
 		})
 	}
+}
+
+func appendTo(name, text string) error {
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // A folder on the way is exchanged for a link to the outside, again and again: nothing there is ever unlinked.

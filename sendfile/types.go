@@ -102,6 +102,9 @@ var builtinTypes = map[string]string{
 	".zst":         "application/zstd",
 }
 
+// TypeOf returns the media type for a name's extension, as File.Type does.
+func TypeOf(name string, types map[string]string) string { return typeOf(name, types) }
+
 func typeOf(name string, types map[string]string) string {
 	ext := path.Ext(name)
 	if ext == "" {

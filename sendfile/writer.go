@@ -21,18 +21,20 @@ type HeaderJoiner interface {
 // errors that ServeContent drops, and lets the body pass to the inner ReadFrom in one piece.
 type writer struct {
 	http.ResponseWriter
-	head         bool   // the request is a HEAD
-	size         int64  // of the file
-	acceptRanges string // the child's
+	content      *Content // the body, or its first part; nil: there is none
+	head         bool     // the request is a HEAD
+	size         int64    // of the file
+	acceptRanges string   // the child's
 
-	status int
-	want   int64 // bytes of a body that was promised
-	sent   int64
-	err    error
+	status  int
+	want    int64 // bytes of a body that was promised
+	sent    int64
+	err     error
+	refused bool // and nothing was sent
 }
 
+// WriteHeader sends nothing if the beginning of the body is not in memory and may not wait for the disk.
 func (w *writer) WriteHeader(status int) {
-	w.status = status
 	h := w.Header()
 	if w.acceptRanges != "" {
 		h.Set("Accept-Ranges", w.acceptRanges)
@@ -45,6 +47,11 @@ func (w *writer) WriteHeader(status int) {
 	if !w.head {
 		w.want, _ = strconv.ParseInt(h.Get("Content-Length"), 10, 64)
 	}
+	if w.err = w.content.admit(w.want); w.err != nil {
+		w.refused = true
+		return
+	}
+	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 	if w.want > 0 && !joinsHeader(w.ResponseWriter) {
 		err := http.NewResponseController(w.ResponseWriter).Flush()
@@ -55,12 +62,18 @@ func (w *writer) WriteHeader(status int) {
 }
 
 func (w *writer) Write(b []byte) (int, error) {
+	if w.refused {
+		return 0, w.err
+	}
 	n, err := w.ResponseWriter.Write(b)
 	w.count(int64(n), err)
 	return n, err
 }
 
 func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
+	if w.refused {
+		return 0, w.err
+	}
 	if rf, ok := w.ResponseWriter.(io.ReaderFrom); ok {
 		n, err = rf.ReadFrom(src)
 	} else {
@@ -70,9 +83,12 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// result is the error of the whole answer with the file of this name: the file's, else the writer's, else that of a body which is too short.
+// result is the error of the whole answer with the file of this name: the file's, else the writer's, else that of a body
+// which is too short.
 func (w *writer) result(content error, name string) error {
 	switch {
+	case w.refused && errors.Is(w.err, ErrBusy):
+		return busyError(name)
 	case content != nil:
 		return fmt.Errorf("send: %w", content)
 	case w.err != nil:

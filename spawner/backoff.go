@@ -64,8 +64,7 @@ func (k *keeper) judge(o obituary) (pause time.Duration) {
 	k.s.mu.Lock()
 	switch {
 	case o.err != nil:
-		k.lives++
-		k.failed = o.err
+		k.coming, k.failed = false, o.err
 	case o.why == "":
 		k.failed = fmt.Errorf("child ended: %v", o.ending)
 	}

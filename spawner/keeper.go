@@ -26,6 +26,7 @@ type keeper struct {
 	ready  time.Duration // when it was seen ready, by Now; 0: never
 	wanted bool          // without a process: one is to be started
 	runs   bool          // its goroutine has been started
+	coming bool          // a process is being started, and is not a child yet
 	leave  leave
 	lives  int           // processes so far, and those that could not be started
 	failed error         // how the last one failed that was not told to end
@@ -38,30 +39,36 @@ type keeper struct {
 
 // run is the life of a slot: start, serve, end, and again. started is told how
 // the first start went.
-func (k *keeper) run(started func(error)) { k.goOn(nil, started) }
+func (k *keeper) run(started func(firstStart)) { k.goOn(nil, started) }
 
 // goOn is run behind a process that has ended; nil: there is none to be judged.
-func (k *keeper) goOn(died *obituary, started func(error)) {
+func (k *keeper) goOn(died *obituary, started func(firstStart)) {
 	defer k.set(Absent, nil)
-	report := func(err error) {
+	report := func(f firstStart) {
 		if started != nil {
-			started(err)
+			started(f)
 			started = nil
 		}
 	}
 	for died != nil || k.awaitWish() {
 		if died == nil {
-			o := k.life(func() { report(nil) })
+			o := k.life(func() { report(firstStart{ready: true}) })
 			died = &o
 		}
 		pause := k.judge(*died)
-		report(died.err)
+		report(firstStart{err: died.err})
 		died = nil
 		if pause > 0 && !k.s.stopping() {
 			k.backOff(pause)
 		}
 	}
-	report(nil)
+	report(firstStart{})
+}
+
+// firstStart is how the first start of a slot's process went.
+type firstStart struct {
+	ready bool
+	err   error // what kept it from being executed; nil if it was
 }
 
 // awaitWish waits until a process is wanted; false: never again.
@@ -141,6 +148,8 @@ func (k *keeper) live(c *Child, output <-chan struct{}, ready func()) obituary {
 func (k *keeper) start() (*Child, <-chan struct{}, error) {
 	k.s.mu.Lock()
 	k.began, k.born, k.ready = time.Now(), Now(), 0
+	k.coming, k.leave = true, leave{} // from here on an order to end is meant for this one
+	k.lives++
 	k.s.mu.Unlock()
 	listen, err := k.listen()
 	if err != nil {

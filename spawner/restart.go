@@ -54,14 +54,15 @@ func (k *keeper) renew(ctx context.Context) (bool, error) {
 		k.ask(leave{why: restarted})
 	}
 	for {
-		state, again, failed, changed := k.state, k.lives > lives, k.failed, s.changed
+		state, alive, failed, changed := k.state, k.child != nil, k.failed, s.changed
+		again := k.lives > lives && !k.coming // until it is a child the state is its predecessor's
 		s.mu.Unlock()
 		switch {
 		case state == Absent && k.allowed() || s.stopping():
 			return false, errStopped
 		case state == Dormant, !k.allowed(): // it was superfluous
 			return false, nil
-		case again && state == Ready:
+		case again && state == Ready && alive:
 			return true, nil
 		case again && state == BackingOff:
 			return false, failed

@@ -22,10 +22,12 @@ type leave struct {
 	now bool // whatever it does; otherwise when it is idle
 }
 
-// ask orders the present process to end. The table is locked.
+// ask orders the present process to end. A restart is meant for the one that is just
+// being started, too: it may have read what has been changed since. The table is
+// locked.
 func (k *keeper) ask(l leave) {
 	switch {
-	case k.child == nil:
+	case k.child == nil && !(k.coming && l.why == restarted):
 		return
 	case k.leave.why == "":
 		k.leave = l

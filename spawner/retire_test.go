@@ -186,9 +186,10 @@ func TestRestartFails(t *testing.T) {
 	})
 }
 
-// A child that has just died is restarted already.
+// A child that has just died is restarted already, unless its successor was on its way
+// before.
 func TestRestartAfterDeath(t *testing.T) {
-	for _, moment := range []string{"", "child ended"} {
+	for moment, starts := range map[string]int{"": 5, "child ended": 4} {
 		fakeAlong(t, SupervisorOptions{Max: 2}, func(t *testing.T, r *fakeRig) {
 			r.at(time.Second)
 			done := make(chan error, 1)
@@ -207,8 +208,8 @@ func TestRestartAfterDeath(t *testing.T) {
 			time.Sleep(time.Second)
 			select {
 			case err := <-done:
-				if err != nil || r.starts() != 4 {
-					t.Errorf("%v, %d starts", err, r.starts())
+				if err != nil || r.starts() != starts {
+					t.Errorf("%v, %d starts, want %d", err, r.starts(), starts)
 				}
 			default:
 				t.Error("the restart hangs")
@@ -343,4 +344,22 @@ func TestTwoApps(t *testing.T) {
 	if good.pid(0) != pid {
 		t.Error("the good one was restarted")
 	}
+}
+
+// A process that is being started while a restart is asked for may have read what has
+// been changed since: it is replaced like the others.
+func TestRestartWhileStarting(t *testing.T) {
+	fakeAlong(t, SupervisorOptions{Max: 1}, func(t *testing.T, r *fakeRig) {
+		r.at(2 * time.Second)
+		r.onStart(func() { time.Sleep(time.Second) })
+		r.die(0, syscall.SIGTERM)
+		time.Sleep(500 * time.Millisecond) // its successor has been forked, and is no child yet
+		n, err := r.Restart(context.Background())
+		if n != 1 || err != nil || r.starts() != 3 {
+			t.Fatalf("%d restarted, %v, %d starts", n, err, r.starts())
+		}
+		if c := r.Children()[0]; c.State != Ready || c.PID != r.kids[2].pid || c.Restarts != 2 {
+			t.Errorf("%+v", c)
+		}
+	})
 }

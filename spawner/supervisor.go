@@ -60,7 +60,8 @@ type SupervisorOptions struct {
 
 // Supervisor keeps the children of one app running: see the package comment.
 type Supervisor struct {
-	options atomic.Pointer[SupervisorOptions] // see Retune
+	options   atomic.Pointer[SupervisorOptions] // see Retune
+	stillborn atomic.Bool
 
 	notice chan struct{} // of one: there is something to survey
 	stop   chan struct{}
@@ -143,25 +144,32 @@ func (s *Supervisor) Start() error {
 			k.set(Dormant, nil) // before anybody asks
 		}
 	}
-	first := make(chan error, o.Min)
+	first := make(chan firstStart, o.Min)
 	for i, k := range slots[:o.Max] {
-		started := func(error) {}
+		started := func(firstStart) {}
 		if i < o.Min {
-			started = func(err error) { first <- err }
+			started = func(f firstStart) { first <- f }
 		}
 		s.wg.Go(func() { k.run(started) })
 	}
 	s.wg.Go(s.mind)
 	var failed error
+	ready := o.Min == 0
 	for range o.Min {
-		err := <-first
+		f := <-first
 		var e *ExecError
-		if failed == nil && errors.As(err, &e) {
-			failed = err
+		if failed == nil && errors.As(f.err, &e) {
+			failed = f.err
 		}
+		ready = ready || f.ready
 	}
+	s.stillborn.Store(!ready)
 	return failed
 }
+
+// Stillborn reports whether none of the first children got ready before it died.
+// It is known behind Start.
+func (s *Supervisor) Stillborn() bool { return s.stillborn.Load() }
 
 // look has the survey made, now.
 func (s *Supervisor) look() {

@@ -14,11 +14,10 @@ func (k *keeper) put(st State, c *Child) {
 	s := k.s
 	s.mu.Lock()
 	k.state, k.child = st, c
-	if st == Starting {
-		k.lives++
-	}
 	switch st {
-	case Starting, BackingOff:
+	case Starting:
+		k.wanted, k.coming = false, false
+	case BackingOff:
 		k.wanted, k.leave = false, leave{}
 	case Dormant:
 		k.leave = leave{}

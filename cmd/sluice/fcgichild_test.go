@@ -34,6 +34,7 @@ import (
 //	record=unknown  a record of unknown type before the answer
 //	record=version  a record of the wrong version instead of it
 //	env=NAME        adds NAME=value to the answer
+//	environ=NAME    the same of the child's own environment
 //
 // A request's X-Head is its header, with "|" between the lines.
 //
@@ -167,6 +168,9 @@ func answerRecords(c net.Conn, env map[string]string, body int) bool {
 	text := fmt.Sprintf("pid=%d\n%s %d\n", os.Getpid(), env["REQUEST_METHOD"], body)
 	if name := q.Get("env"); name != "" {
 		text += name + "=" + env[name] + "\n"
+	}
+	if name := q.Get("environ"); name != "" {
+		text += "environ " + name + "=" + os.Getenv(name) + "\n"
 	}
 	if q.Get("do") == "fork" {
 		cmd := exec.Command("sleep", "300")

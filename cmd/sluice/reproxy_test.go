@@ -236,3 +236,33 @@ func TestReproxyBreaks(t *testing.T) {
 	})
 	s.waitLog(t, "store broke off")
 }
+
+// A store that says more than its Content-Length is cut there; that it did is in
+// the log, where it may be found.
+func TestReproxyOfTooMuch(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				if _, err := c.Read(make([]byte, 4096)); err == nil {
+					fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello and more")
+					c.Read(make([]byte, 1))
+				}
+			}()
+		}
+	}()
+	s := acceleratedSite(t, fmt.Sprintf("[app.send_file]\nreproxy = [\"http://%s/\"]", l.Addr()))
+	if a := s.get(200, "/cgi", fmt.Sprintf("X-Head: X-Reproxy-URL: http://%s/", l.Addr())); a.body != "hello" {
+		t.Errorf("%q", a.body)
+	}
+	s.waitLog(t, `level=\w+ msg="Unsolicited response received`)
+}

@@ -53,12 +53,15 @@ type Worker struct {
 	// ProxyFrom are, for each listener of the configuration, the peers that have to
 	// send a PROXY header.
 	ProxyFrom []*peer.Networks
+
+	reads *sendfile.Reads // of files of every origin
 }
 
 // NewWorker assembles a worker. Its errors are programming errors or what only
 // the running system can tell, since the configuration has been validated.
 func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
-	w := &Worker{Pools: map[string]*spawner.Pool{}, Files: sendfile.NewCache(c.Send.Cache)}
+	w := &Worker{Pools: map[string]*spawner.Pool{}, reads: sendfile.NewReads(c.Send.IOThreads, c.Send.IOQueue)}
+	w.Files = sendfile.NewCache(c.Send.Cache, w.reads)
 	apps, tells := map[string]*front.App{}, false
 	for _, a := range c.Apps {
 		app, err := w.app(c, a, in)
@@ -82,6 +85,8 @@ func NewWorker(c *config.Config, in Inputs) (*Worker, error) {
 		Sites:    front.NewSites(sites),
 		Software: "sluice/" + in.Version,
 		Log:      in.Log,
+		Reads:    w.reads,
+		Shed:     &front.Shed{Type: sendfile.TypeOf(c.Send.ShedFile, nil), Body: c.Send.Shed},
 	}
 	if tells {
 		w.Handler.Completions = front.NewCompletions(w.Handler)
@@ -166,8 +171,9 @@ func (w *Worker) app(c *config.Config, a *config.App, in Inputs) (*front.App, er
 		ReleaseBytes:   a.ReleaseBytes,
 		ReleaseTimeout: a.ReleaseTimeout,
 		Body: exchange.BodyLimits{Bytes: c.Limits.BodyBytes, Memory: c.Limits.BodyMemory, Dir: c.SpoolDir,
-			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate},
-		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir},
+			Timeout: c.Limits.SendTimeout, Rate: c.Limits.BodyRate, Spare: w.Files.Release},
+		Response: exchange.SpoolLimits{Memory: c.Limits.ResponseMemory, File: c.Limits.ResponseBytes, Dir: c.SpoolDir, Spare: w.Files.Release},
+		Spare:    w.Files.Release,
 	}
 	f := &front.App{App: x, Filter: roles[a.Role] == fcgi.Filter, ScriptRoot: a.ScriptRoot, Env: a.Env, PassAuthorization: a.PassAuthorization,
 		OnComplete: a.SendFile.OnComplete, Records: in.Place.Records(a.Name)}
@@ -203,7 +209,7 @@ func (w *Worker) sender(a *config.App) (*sendfile.Sender, error) {
 	headers := append([]string{}, a.SendFile.Headers...) // none is not all
 	return sendfile.New(sendfile.Options{Headers: headers, Roots: a.SendFile.Roots, DeleteRoots: a.SendFile.DeleteRoots,
 		Reproxy: a.SendFile.Reproxy, Precompressed: a.SendFile.Precompressed, Decode: a.SendFile.Decode, Symlinks: links, Type: types,
-		Files: w.Files})
+		Files: w.Files, Reads: w.reads})
 }
 
 // fetcher is nil where no URL may be fetched. Its connections are the app's, as its

@@ -55,9 +55,14 @@ func (a *asker) send(ctx context.Context, path string, last bool) error {
 	return err
 }
 
+// answer reads the head of an answer; the body is at resp.
+func (a *asker) answer() (*http.Response, error) {
+	return http.ReadResponse(bufio.NewReader(a.conn), nil)
+}
+
 // head reads the head of an answer, which must be 200; the body is at resp.
 func (a *asker) head() (*http.Response, error) {
-	resp, err := http.ReadResponse(bufio.NewReader(a.conn), nil)
+	resp, err := a.answer()
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status %s", resp.Status)
 	}

@@ -48,6 +48,8 @@ var bars = []bar{
 	{what: "child free after a send-file header, longest of 10, nothing left to do", scenario: "release", measure: figure(releaseTrial, "free: longest"), unit: "ms", digits: 1, limit: 10},
 	{what: "child free after a send-file header, longest of 10, `close`", scenario: "release-close", measure: figure(releaseTrial, "free: longest"), unit: "ms", digits: 1, limit: 10},
 	{what: "one child, a slow download running: next request, longest of 50", scenario: "release", measure: figure(releaseTrial, "next: longest"), unit: "ms", digits: 1, limit: 100},
+	{what: "file in memory beside 32 clients of cold ones: p99", scenario: "cold", measure: figure(coldTrial, "p99 beside 32"), limit: 1, peers: []string{"nginx-aio"}},
+	{what: "file in memory beside 2000 clients of cold ones: p99", scenario: "cold", measure: figure(coldTrial, "p99 beside 2000"), limit: 1, peers: []string{"nginx-aio"}},
 	{what: "idle keep-alive connection: memory", scenario: "idle", measure: figure(idleTrial, "bytes/connection"), unit: "bytes", limit: 1024},
 	{what: "10,000 idle keep-alive connections: held", scenario: "idle", measure: figure(idleTrial, "held"), limit: idleConnections, least: true},
 	{what: "10,000 idle keep-alive connections: answered again", scenario: "idle", measure: figure(idleTrial, "answered again"), limit: idleConnections, least: true},
@@ -57,7 +59,8 @@ var bars = []bar{
 // they are.
 var elsewhere = [][2]string{
 	{"idle child killed, recycled, or exiting by itself: failed requests", "see [faults.md](faults.md)"},
-	{"hot file beside cold readers, reload under load, an hour's soak", "not measured yet"},
+	{"reload under load: failed requests, resets, delay", "see [reloads.md](reloads.md)"},
+	{"an hour's soak", "not measured yet"},
 }
 
 func late(x sample, _ scenario) float64 { return ms(x.p99) }

@@ -26,6 +26,7 @@ type bench struct {
 	user     string // account that servers started by root drop to; "" otherwise
 	compiler string // what the CGI program was built with
 	procs    *processes
+	quick    error    // why no disk can be made slow, and the scenario that needs one is left out; nil: it can
 	faults   []string // servers that could not take part, by their own fault
 	missing  []string // programs that are not installed
 }
@@ -49,6 +50,8 @@ func newBench(ctx context.Context, o options) (b *bench, err error) {
 			b.user = u.Username
 		}
 	}
+	removeSlowDisks()
+	b.quick = trySlowDisk(b.dir)
 	b.root, b.files = filepath.Join(b.dir, "www"), filepath.Join(b.dir, "files")
 	err = errors.Join(os.Chmod(b.dir, 0o755), b.makeFiles(ctx))
 	if err == nil {
@@ -135,7 +138,7 @@ func (b *bench) makeFiles(ctx context.Context) error {
 		os.WriteFile(filepath.Join(b.files, smallFile), small, 0o644),
 		os.WriteFile(filepath.Join(b.root, "hello.php"), []byte(page), 0o644),
 		os.WriteFile(filepath.Join(b.files, mediumFile), make([]byte, mediumSize), 0o644),
-		b.makeMany(), b.makeBig(), b.makeCGI(ctx))
+		b.makeMany(), b.makeBig(), b.makeCold(), b.makeCGI(ctx))
 }
 
 // makeBig writes the big file if a scenario sends it, to the disk, so that the

@@ -73,6 +73,7 @@ var trialNotes = []string{
 	"`release`: the child computes for 50 ms before it names the file, so that another request waits for it; \"free\" is from its answer to its receipt of that request, \"next\" a request's whole time while a client takes 20 KB/s of the file.",
 	"`policies`: as `release`, with sluice's other release policies beside its default, `drain`. \"Free\" is from the child's header block to its receipt of the request that waits for it, \"heard out\" how many of its 5 answers it could say to their ends (a dash is none), \"file begins\" from the request to the head of the answer, without the 50 ms. A child that computes can be hung up on, but not be freed.",
 	"`calls`: system calls of all threads of master and workers, over 400 requests, without what a forked process calls before it executes the script. strace makes everything slow, and what sleeps or polls meanwhile is counted too: most nanosleep and futex calls are that.",
+	"`cold`: a blkio group lets master and workers make 400 reads a second; the files of the cold clients (40,000 of 4,500 bytes, which the servers' account may not write) are evicted before each load. The hot client is a process of its own. After a 503 a cold client waits for the Retry-After and up to a second more. \"Threads\" are those of master and workers. nginx-aio is nginx with `aio threads`. docs/cold-files.md says more.",
 	"Allocations are counted by the Go runtime, in a build of the same code over which one file was laid that tells them.",
 }
 
@@ -84,6 +85,9 @@ func notes(b *bench) []string {
 			list = append(list, trialNotes...)
 			break
 		}
+	}
+	if b.quick != nil && slices.ContainsFunc(b.scenarios(), func(s scenario) bool { return !b.able(s) }) {
+		list = append(list, fmt.Sprintf("`cold` is left out: no disk can be made slow here: %v.", b.quick))
 	}
 	for _, name := range b.missing {
 		list = append(list, name+" is not installed: left out.")

@@ -8,6 +8,7 @@
 //	go run ./internal/bench [-rounds 5] [-duration 2s] [-only fastcgi-4,file]
 //	    [-servers sluice,nginx] [-sluice PATH] [-markdown FILE]
 //	go run ./internal/bench -faults [-duration 10s] [-kills 10000] [-markdown FILE]
+//	go run ./internal/bench -reloads [-servers sluice,nginx] [-markdown FILE]
 //
 // As defaults it takes twenty minutes. A peer that is not installed is
 // named and left out, and a visit that fails does not end the run. The exit
@@ -38,6 +39,7 @@ type options struct {
 	markdown string   // file for the Markdown report; "": none
 	faults   bool     // faults of children in place of the comparison
 	kills    int      // of the growth part of faults
+	reloads  bool     // changes of the configuration in place of the comparison
 }
 
 func main() {
@@ -70,6 +72,8 @@ func runHidden(role string, args []string) int {
 	switch role {
 	case "fastcgi":
 		err = childMain(args)
+	case "hot":
+		err = hotMain(args, os.Stdout)
 	case "watchdog":
 		err = watchdogMain(os.Stdin, args)
 	default:
@@ -94,6 +98,7 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&o.markdown, "markdown", "", "write the report as Markdown to this file")
 	f.BoolVar(&o.faults, "faults", false, "what sluice's clients see of faults of its children, in place of the comparison")
 	f.IntVar(&o.kills, "kills", 10000, "with -faults: children killed between two looks at what sluice holds")
+	f.BoolVar(&o.reloads, "reloads", false, "what clients of sluice, nginx and lighttpd see of reloads, in place of the comparison")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -148,6 +153,9 @@ func run(ctx context.Context, o options) (faults []string, err error) {
 	if o.faults {
 		return runFaults(ctx, o)
 	}
+	if o.reloads {
+		return runReloads(ctx, o)
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.longest())
 	defer cancel()
 	b, err := newBench(ctx, o)
@@ -158,7 +166,7 @@ func run(ctx context.Context, o options) (faults []string, err error) {
 	rep := &report{machine: b.machine(ctx), notes: notes(b)}
 	rep.printHead(os.Stdout)
 	for _, s := range o.scenarios() {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && b.able(s) {
 			res := b.runScenario(ctx, s)
 			rep.results = append(rep.results, res)
 			res.print(os.Stdout)

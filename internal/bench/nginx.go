@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// startNginx starts nginx in one of its four variants. "nginx-1" is one process
+// startNginx starts nginx in one of its variants. "nginx-1" is one process
 // in place of one for each CPU: on few CPUs, which clients and children need as
 // well, now the one and now the other is ahead, so bars are held to the better.
 //
@@ -15,7 +15,7 @@ import (
 // "nginx-nokeep" has one shared socket and strict children.
 func startNginx(_ context.Context, b *bench, in *instance) error {
 	st := in.site(b)
-	st.FileCache = in.name == "nginx-cache"
+	st.FileCache, st.Threads = in.name == "nginx-cache", in.name == "nginx-aio"
 	if in.name == "nginx-1" {
 		st.Workers = 1
 	}

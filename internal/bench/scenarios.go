@@ -15,6 +15,7 @@ const (
 	kindCGI
 	kindFile
 	kindSend // a file that the bench child names in a header
+	kindCold // files, of which some are not in memory
 )
 
 // scenario is one load, or one trial, on every server that can do it.
@@ -85,6 +86,8 @@ var scenarios = []scenario{
 		held: 2 * mostDownloads, rounds: 1, trial: downloadsTrial},
 	{name: "idle", title: "10,000 idle keep-alive connections that had one request each", kind: kindFile, path: "/" + smallFile,
 		held: idleConnections, rounds: 1, trial: idleTrial},
+	{name: "cold", title: "a file in memory every 2 ms beside clients of others, on a disk of 400 reads/s", kind: kindCold, path: "/" + smallFile,
+		held: 2 * manyCold, rounds: 2, trial: coldTrial},
 	{name: "calls-fastcgi", title: "a request under strace: small FastCGI answer, 4 connections", kind: kindFastCGI, path: "/app", rounds: 1, trial: callsTrial},
 	{name: "calls-cgi", title: "a request under strace: small CGI answer, 4 connections", kind: kindCGI, path: "/answer.cgi", rounds: 1, trial: callsTrial},
 	{name: "calls-send", title: "a request under strace: file of 4.5 KB by X-Sendfile, 4 connections", kind: kindSend, path: "/app", file: smallFile, rounds: 1, trial: callsTrial},
@@ -112,7 +115,7 @@ func (s scenario) size() int64 {
 		return bigSize
 	case s.file == mediumFile:
 		return mediumSize
-	case s.file == smallFile, s.kind == kindFile:
+	case s.file == smallFile, s.kind == kindFile, s.kind == kindCold:
 		return smallSize
 	}
 	return int64(len(smallAnswer))

@@ -25,10 +25,10 @@ type server struct {
 	release string // sluice with that release policy: only where these are compared
 }
 
-var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend}
+var allKinds = []kind{kindFastCGI, kindPHP, kindCGI, kindFile, kindSend, kindCold}
 
-// servers are in the order of the tables. sluice-many, nginx-1, nginx-nokeep and
-// nginx-cache are sluice or nginx with one thing changed.
+// servers are in the order of the tables. sluice-many, nginx-1, nginx-nokeep, nginx-cache and
+// nginx-aio are sluice or nginx with one thing changed.
 var servers = []server{
 	{"sluice", "", allKinds, startSluice, false, ""},
 	{"sluice-close", "", []kind{kindSend}, startSluice, false, "close"},
@@ -38,6 +38,7 @@ var servers = []server{
 	{"nginx-1", "nginx", []kind{kindFastCGI, kindFile, kindSend}, startNginx, true, ""},
 	{"nginx-nokeep", "nginx", []kind{kindFastCGI}, startNginx, true, ""},
 	{"nginx-cache", "nginx", []kind{kindFile, kindSend}, startNginx, true, ""},
+	{"nginx-aio", "nginx", []kind{kindCold}, startNginx, false, ""},
 	{"lighttpd", "lighttpd", allKinds, startLighttpd, false, ""},
 	{"apache", "apache2", []kind{kindFastCGI, kindPHP, kindCGI, kindFile}, startApache, false, ""},
 }
@@ -80,6 +81,8 @@ type site struct {
 	Send      bool
 	Keep      bool // keep connections to the children
 	FileCache bool
+	Threads   bool   // nginx reads files in threads
+	Cold      bool   // the servers' account may not write the files
 	Many      bool   // files, of which lighttpd keeps all open for a while
 	Held      int    // connections to be able to hold; 0: a few
 	Workers   int    // of sluice and nginx; 0: sluice's default, a process for each CPU
@@ -96,7 +99,7 @@ func (in *instance) site(b *bench) site {
 		Path: path, Script: path, Match: path, Children: s.children(), Held: s.held,
 		More: s.app + in.policy(),
 		Many: s.many != nil,
-		PHP:  s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend,
+		PHP:  s.kind == kindPHP, CGI: s.kind == kindCGI, Send: s.kind == kindSend, Cold: s.kind == kindCold,
 	}
 }
 

@@ -88,7 +88,7 @@ func (b *bench) check(ctx context.Context, in *instance) error {
 	switch {
 	case in.scenario.many != nil:
 		name = in.scenario.many.name(0)
-	case in.scenario.kind == kindFile:
+	case in.scenario.kind == kindFile, in.scenario.kind == kindCold:
 		name = smallFile
 	}
 	if name != "" {

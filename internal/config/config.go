@@ -109,6 +109,7 @@ type Send struct {
 	IOThreads int    // 1 to 1024
 	IOQueue   int    // cold reads that wait
 	ShedFile  string // absolute path; "" is none
+	Shed      []byte // what is in it, once CheckFiles has looked
 }
 
 // Kinds of an App.

@@ -12,8 +12,8 @@ import (
 // that can be executed, folders and files that exist, users and groups. It looks
 // with the rights of the calling process, and changes nothing outside. The error
 // is nil or Errors with every mistake. It reads the secrets of signed links, since
-// workers may have no right to; so a configuration that has not been checked
-// cannot be served if it has any.
+// workers may have no right to, and shed_file, which is sent from memory; so a
+// configuration that has not been checked cannot be served if it has any.
 func (c *Config) CheckFiles() error {
 	if c.origin == nil {
 		return errors.New("check files: the configuration was not loaded")
@@ -21,6 +21,7 @@ func (c *Config) CheckFiles() error {
 	var found problems
 	f := &fileChecker{checker{origin: c.origin, found: &found}}
 	f.top(c.origin.draft)
+	c.Send.Shed = c.origin.draft.Send.Shed
 	for _, a := range c.Apps {
 		f.app(a)
 	}
@@ -109,7 +110,7 @@ func (f *fileChecker) top(d *draft) {
 	if path, ok := strings.CutPrefix(d.Status.Listen, "unix:"); ok {
 		f.parent(&d.Status.Listen, nil, "status.listen", path)
 	}
-	f.path(&d.Send.ShedFile, nil, "send.shed_file", d.Send.ShedFile, aFile)
+	f.shed(&d.Send)
 	f.identity(&d.User, &d.Group)
 	for i, e := range d.listen {
 		if m, ok := f.marks[&d.listen]; ok && e.network == "unix" {
@@ -123,6 +124,28 @@ func (f *fileChecker) top(d *draft) {
 			f.parent(&l.where, l, "address", l.where.address)
 		}
 		f.accounts(&l.User, &l.Group)
+	}
+}
+
+// maxShed is the longest shed_file: it is sent when there is no time for more.
+const maxShed = 256 << 10
+
+// shed reads shed_file, which is sent from memory: the disk is what is lacking.
+func (f *fileChecker) shed(s *Send) {
+	f.path(&s.ShedFile, nil, "send.shed_file", s.ShedFile, aFile)
+	if s.Shed = nil; s.ShedFile == "" || aFile.lacks(s.ShedFile) != "" {
+		return
+	}
+	body, err := os.ReadFile(s.ShedFile)
+	switch {
+	case err != nil:
+		f.bad(&s.ShedFile, nil, "send.shed_file", "%s: %s", quote(s.ShedFile), cause(err))
+	case len(body) == 0:
+		f.bad(&s.ShedFile, nil, "send.shed_file", "%s: is empty", quote(s.ShedFile))
+	case len(body) > maxShed:
+		f.bad(&s.ShedFile, nil, "send.shed_file", "%s: %d bytes, at most %d", quote(s.ShedFile), len(body), maxShed)
+	default:
+		s.Shed = body
 	}
 }
 

@@ -36,7 +36,7 @@ func tree(t *testing.T, names ...string) string {
 
 func TestCheckFiles(t *testing.T) {
 	dir := tree(t, "run/", "spool/", "www/", "files/", "prog*", "plain", "script.cgi*", "bin/inpath*")
-	for name, text := range map[string]string{"text": "echo hello\n", "empty": "", "bare": "#! \n", "lost": "#!/no/such/perl -w\n", "binary": "\x7fXXX\x00\x01"} {
+	for name, text := range map[string]string{"text": "echo hello\n", "empty": "", "bare": "#! \n", "lost": "#!/no/such/perl -w\n", "binary": "\x7fXXX\x00\x01", "long": strings.Repeat("x", maxShed+1)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -61,6 +61,11 @@ func TestCheckFiles(t *testing.T) {
 		{"a user of an app", app + "command = [\"inpath\"]\nuser = \"no-such-user\"\ngroup = \"no-such-group\"", "f:5:8: app \"a\": user: no user \"no-such-user\"\nf:6:9: app \"a\": group: no group \"no-such-group\""},
 		{"a number without an entry", app + "command = [\"inpath\"]\nuser = 4242424", `f:5:8: app "a": user: no user "4242424": its group is not known, write group as well`},
 		{"user and group", "user = \"no-such-user\"\ngroup = \"no-such-group\"", "f:1:8: user: no user \"no-such-user\"\nf:2:9: group: no group \"no-such-group\""},
+		{"shed_file", "send.shed_file = \"text\"", ""},
+		{"shed_file missing", "[send]\nshed_file = \"no\"", `f:2:13: send.shed_file: "DIR/no": no such file`},
+		{"shed_file a folder", "[send]\nshed_file = \"www\"", `f:2:13: send.shed_file: "DIR/www": want a file`},
+		{"shed_file empty", "[send]\nshed_file = \"empty\"", `f:2:13: send.shed_file: "DIR/empty": is empty`},
+		{"shed_file too long", "[send]\nshed_file = \"long\"", `f:2:13: send.shed_file: "DIR/long": 262145 bytes, at most 262144`},
 		{"spool", "spool_dir = \"plain\"", `f:1:13: spool_dir: "DIR/plain": want a folder`},
 		{"runtime", "runtime = \"no/where\"", `f:1:11: runtime: "DIR/no": no such file`},
 		{"runtime a file", "runtime = \"plain\"", `f:1:11: runtime: "DIR/plain": want a folder`},
@@ -89,6 +94,30 @@ func TestCheckFiles(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// What is sent from memory is read, and again when the configuration is, also with flags.
+func TestShedIsRead(t *testing.T) {
+	dir := tree(t)
+	t.Setenv("RUNTIME_DIRECTORY", dir)
+	for _, text := range []string{"busy", "busier"} {
+		if err := os.WriteFile(filepath.Join(dir, "busy"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Parse(filepath.Join(dir, "f"), []byte("send.shed_file = \"busy\""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags, err := c.With(Overrides{Listen: []string{"127.0.0.1:1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*Config{c, flags} {
+			if err := c.CheckFiles(); err != nil || string(c.Send.Shed) != text {
+				t.Errorf("%v, %q, want %q", err, c.Send.Shed, text)
+			}
+		}
 	}
 }
 

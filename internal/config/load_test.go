@@ -31,7 +31,7 @@ func TestMessages(t *testing.T) {
 		{"array behind blanks", "listen   =   []", `f:1:14: listen: want at least one element, got none`},
 		{"list in a list", `listen = [ [":80"] ]`, `f:1:10: listen: want host:port, "[::1]:8080", "unix:/path" or "systemd:NAME", got a list`},
 		{"type error before not supported", `workers = "2"`, `f:1:11: workers: want a whole number from 0 to 64, got "2"`},
-		{"value that is not built", `send.io_threads = 2`, `f:1:6: send.io_threads: not supported yet`},
+		{"value that is not built", minimal + "[[site]]\nroot = \"/x\"\n[[site.route]]\nmatch = \"/\"\napp = \"a\"\nstream_body = true", `f:11:1: site #1: route "/": stream_body: not supported yet`},
 		{"integer beyond 64 bits", "workers = 99999999999999999999", `f:1:11: decimal number is too large to fit in a 64-bit signed integer`},
 		{"end within a string", "user = \"x", `f:1:9: unterminated basic string`},
 		{"table defined twice", "[limits]\n[log]\n[limits]\n", `f:3:2: table limits already exists`},

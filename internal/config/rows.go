@@ -108,7 +108,7 @@ var statusRows = schema[Status]{
 
 var sendRows = schema[Send]{
 	key("cache", func(s *Send) *int { return &s.Cache }, whole(0, many), 1024, built),
-	key("io_threads", func(s *Send) *int { return &s.IOThreads }, whole(1, 1024), 8, notYet),
-	key("io_queue", func(s *Send) *int { return &s.IOQueue }, whole(0, many), 256, notYet),
-	key("shed_file", func(s *Send) *string { return &s.ShedFile }, file, "", notYet),
+	key("io_threads", func(s *Send) *int { return &s.IOThreads }, whole(1, 1024), 8, built),
+	key("io_queue", func(s *Send) *int { return &s.IOQueue }, whole(0, many), 256, built),
+	key("shed_file", func(s *Send) *string { return &s.ShedFile }, file, "", built),
 }

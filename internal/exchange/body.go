@@ -23,6 +23,7 @@ type BodyLimits struct {
 	Dir     string        // of the unlinked file
 	Timeout time.Duration // without a byte from the client; 0: none
 	Rate    int64         // bytes a second that must come in any ten seconds; 0: none
+	Spare   Spare         // for the file
 }
 
 // Body is a request's body, complete.
@@ -110,11 +111,11 @@ func (b *Body) read(src *clientBody, length int64, l BodyLimits) error {
 		}
 		return err
 	}
-	return b.toFile(src, one[:], l.Dir)
+	return b.toFile(src, one[:], l)
 }
 
-func (b *Body) toFile(src io.Reader, head []byte, dir string) error {
-	f, err := unlinkedFile(dir)
+func (b *Body) toFile(src io.Reader, head []byte, l BodyLimits) error {
+	f, err := unlinkedFile(l.Dir, l.Spare)
 	if err != nil {
 		return &Error{Kind: SpoolFailed, Err: err}
 	}
@@ -240,8 +241,11 @@ func (b *Body) Close() {
 
 // unlinkedFile opens a temporary file that has no name, so that nothing is left
 // behind whatever happens.
-func unlinkedFile(dir string) (*os.File, error) {
+func unlinkedFile(dir string, spare Spare) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "sluice-*")
+	if spare.helps(err) {
+		f, err = os.CreateTemp(dir, "sluice-*")
+	}
 	if err != nil {
 		return nil, err
 	}

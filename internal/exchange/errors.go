@@ -36,6 +36,7 @@ const (
 	FileMissing
 	FileBroken
 	FileBusy
+	FileShed
 	NoStore
 	StoreBroken
 	SendFailed
@@ -71,6 +72,7 @@ var kinds = [...]struct {
 	FileMissing:    {"file missing", http.StatusNotFound, slog.LevelWarn},
 	FileBroken:     {"file could not be read", http.StatusInternalServerError, slog.LevelError},
 	FileBusy:       {"file could not be opened now", http.StatusServiceUnavailable, slog.LevelError},
+	FileShed:       {"too many reads wait for the disk", http.StatusServiceUnavailable, slog.LevelWarn},
 	NoStore:        {"no store answered", http.StatusServiceUnavailable, slog.LevelWarn},
 	StoreBroken:    {"store broke off", http.StatusBadGateway, slog.LevelWarn},
 	SendFailed:     {"answer could not be sent", 499, slog.LevelInfo},

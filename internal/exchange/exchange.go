@@ -45,6 +45,7 @@ type App struct {
 
 	Body     BodyLimits
 	Response SpoolLimits
+	Spare    Spare // for a request that finds no descriptor to reach a child by
 }
 
 // ReleasePolicy is how a child is let go after a send-file header.

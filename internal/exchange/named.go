@@ -103,17 +103,29 @@ func (x *run) sent(err error) error {
 	if err == nil {
 		return nil
 	}
-	kind := SendFailed
+	e := SendError(err)
+	e.PID, e.Address = x.pid, x.address
+	return e
+}
+
+// SendError is what an error of sendfile.Reply.Send means.
+func SendError(err error) *Error {
+	e := &Error{Kind: SendFailed, Started: true, Err: err}
 	switch {
+	case errors.Is(err, sendfile.ErrBusy):
+		e.Kind, e.Started, e.RetryAfter = FileShed, false, 1
 	case errors.Is(err, sendfile.ErrStore):
-		kind = StoreBroken
+		e.Kind = StoreBroken
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		kind = FileBroken
+		e.Kind = FileBroken
 	}
-	return &Error{Kind: kind, PID: x.pid, Started: true, Err: err}
+	return e
 }
 
 func (x *run) fileError(err error) error {
+	if errors.Is(err, sendfile.ErrBusy) {
+		return x.sent(err)
+	}
 	kind := BadSendFile
 	var e *sendfile.Error
 	if errors.As(err, &e) {

@@ -44,8 +44,10 @@ func (a *App) attempts(ctx context.Context, w http.ResponseWriter, req *Request,
 		ans, err := x.attempt(body, c.tried)
 		again := false
 		if err != nil {
-			err = c.next(x, err)
-			again = err == nil
+			if again = c.spared(x, err); !again {
+				err = c.next(x, err)
+				again = err == nil
+			}
 		}
 		x.free()
 		if !again {
@@ -62,6 +64,7 @@ type course struct {
 	refusal  error // of the first slot that took no connection
 	busy     error // of the first one whose backlog was full
 	passing  []int // of tried.Refused: may be over in a moment
+	spare    bool  // descriptors have been given back for it
 	patience time.Duration
 	until    time.Time // for how long that is waited for
 	pause    time.Duration
@@ -98,6 +101,15 @@ func (c *course) next(x *run, err error) error {
 	x.Log.Info("request is repeated on another child", x.child(), "cause", err)
 	c.tried.Last = x.slot
 	return nil
+}
+
+// spared reports whether no child was reached for want of a descriptor, and some have been given back: once.
+func (c *course) spared(x *run, err error) bool {
+	if c.spare || x.conv != nil || !x.mayRepeat() || !x.Spare.helps(err) {
+		return false
+	}
+	c.spare = true
+	return true
 }
 
 // refused takes note of a slot that took no connection.

@@ -12,6 +12,7 @@ type SpoolLimits struct {
 	Memory int64  // bytes in memory; beyond it a file
 	File   int64  // bytes in the file; beyond it the child is slowed
 	Dir    string // of the unlinked file
+	Spare  Spare  // for that
 }
 
 // spool is a queue of bytes between a child, which is read as fast as it
@@ -79,7 +80,7 @@ func (s *spool) store(p []byte) int {
 		return 0
 	}
 	if s.file == nil {
-		f, err := unlinkedFile(s.lim.Dir)
+		f, err := unlinkedFile(s.lim.Dir, s.lim.Spare)
 		if err != nil {
 			s.full = true
 			return 0

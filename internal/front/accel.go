@@ -61,7 +61,7 @@ func (w *response) sendNamed(p *sendfile.Reply, r *http.Request, f *sendfile.Fil
 	s := &w.ask.Sent
 	s.Opened, s.Status, s.Bytes, s.Complete = true, p.Answer, p.Sent, err == nil
 	if err != nil {
-		return &exchange.Error{Kind: exchange.SendFailed, Started: true, Err: err}
+		return exchange.SendError(err)
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ type Handler struct {
 	Completions *Completions
 	// Proxies are those whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	Proxies *peer.Networks
+	// Reads bounds the reads of files that are not in memory; nil: no bounds.
+	Reads *sendfile.Reads
+	Shed  *Shed // what is answered beyond them; not nil with Reads
 
 	refusals sync.Map // app to *cgi.Cap: of the lines about requests that got 503
 }
@@ -194,6 +197,9 @@ func location(p, query string) string {
 // file sends a static file.
 func (h *Handler) file(w *response, r *http.Request, t Target) error {
 	w.track.sends()
+	if t.busy != nil {
+		return exchange.SendError(t.busy)
+	}
 	f := t.opened
 	if f == nil {
 		var err error
@@ -202,12 +208,12 @@ func (h *Handler) file(w *response, r *http.Request, t Target) error {
 		}
 		defer f.Close()
 	}
-	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types}
+	p := sendfile.Reply{Type: sendfile.TypeFile, Types: t.Site.Types, Reads: h.Reads}
 	if w.accel != nil {
 		return w.sendNamed(&p, r, f)
 	}
 	if err := p.Serve(w, r, f); err != nil {
-		return &exchange.Error{Kind: exchange.SendFailed, Started: true, Err: err}
+		return exchange.SendError(err)
 	}
 	return nil
 }
@@ -224,7 +230,10 @@ func (t *Target) open() (*sendfile.File, error) {
 // notOpened answers for a file that could not be opened.
 func (h *Handler) notOpened(w *response, r *http.Request, err error) error {
 	var e *sendfile.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.Is(err, sendfile.ErrBusy):
+		return exchange.SendError(err)
+	case !errors.As(err, &e):
 		return err
 	}
 	if e.Status >= 500 {
@@ -342,6 +351,11 @@ func (h *Handler) failed(w *response, r *http.Request, err error) {
 		// What is left of the body is of no use to anybody.
 		w.Header().Set("Connection", "close")
 	}
+	if e.Kind == exchange.FileShed {
+		h.Shed.hold(r.Context())
+		h.Shed.answer(w)
+		return
+	}
 	answer(w, e.Kind.Status())
 }
 
@@ -367,15 +381,19 @@ func (h *Handler) note(w *response, r *http.Request, e *exchange.Error) {
 	h.Log.Log(context.WithoutCancel(r.Context()), e.Kind.Level(), e.Kind.String(), args...)
 }
 
-// answer is the page of a status. It is nobody's file, and waits for no rate.
+// answer is the page of a status.
 func answer(w *response, status int) error {
-	text := fmt.Sprintf("%d %s\n", status, http.StatusText(status))
+	return page(w, status, "text/plain; charset=utf-8", fmt.Appendf(nil, "%d %s\n", status, http.StatusText(status)))
+}
+
+// page is an answer of the front itself. It is nobody's file, and waits for no rate.
+func page(w *response, status int, kind string, body []byte) error {
 	h := w.Header()
 	w.decelerate()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Content-Type", kind)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, err := w.Write([]byte(text))
+	_, err := w.Write(body)
 	if errors.Is(err, http.ErrBodyNotAllowed) {
 		err = nil
 	}

@@ -28,6 +28,7 @@ type Target struct {
 	// Root.
 	Root, File string
 	opened     *sendfile.File // nil: it is still to be opened
+	busy       error          // why it cannot be at the moment
 
 	// The script of an app.
 	App            *App
@@ -384,8 +385,11 @@ func (s *Site) openHere(r *Route, root, name string, q query) (Target, bool) {
 		return Target{}, false
 	}
 	full := root + name
-	f := s.Files.OpenLinkless(full)
-	if f == nil {
+	f, err := s.Files.OpenLinkless(full)
+	switch {
+	case err != nil:
+		return Target{Root: root, File: name, busy: err}, true
+	case f == nil:
 		return Target{}, false
 	}
 	if !s.sources.none() && s.sources.name(r, root, filepath.Clean(full)) {

@@ -233,22 +233,10 @@ func (g *generation) startApps() error {
 // errNoChild is an app none of whose first children came up.
 var errNoChild = errors.New("no child became ready; the log says why")
 
-// checkApps reports a new app whose children have all failed their first start.
+// checkApps reports a new app whose first children have all died on the way.
 func (g *generation) checkApps() error {
 	for _, a := range g.fresh {
-		if a.sup == nil {
-			continue
-		}
-		ready, failed := 0, 0
-		for _, e := range a.sup.Events() {
-			switch e.State {
-			case spawner.Ready, spawner.Starting, spawner.Retiring, spawner.Stopping:
-				ready++
-			case spawner.BackingOff:
-				failed++
-			}
-		}
-		if failed > 0 && ready == 0 {
+		if a.sup != nil && a.sup.Stillborn() {
 			return fmt.Errorf("app %q: %w", a.name, errNoChild)
 		}
 	}

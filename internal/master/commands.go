@@ -82,13 +82,26 @@ func (m *Master) status(context.Context, Command) Result {
 	return Result{OK: true, Status: st}
 }
 
+// looks is how often the status is put together again because a generation has
+// ended meanwhile.
+const looks = 3
+
 // look puts together what all generations do.
-func (m *Master) look() (*status.Status, error) {
+func (m *Master) look() (st *status.Status, err error) {
+	for range looks {
+		if st, err = m.lookOnce(); err == nil {
+			break
+		}
+	}
+	return st, err
+}
+
+func (m *Master) lookOnce() (*status.Status, error) {
 	m.mu.Lock()
-	all := slices.Clone(m.gens)
+	all, current := slices.Clone(m.gens), m.current
 	m.mu.Unlock()
 	slices.Reverse(all) // the newest first
-	i := slices.Index(all, m.now())
+	i := slices.Index(all, current)
 	all[0], all[i] = all[i], all[0]
 	var sources []status.Sources
 	for i, g := range all {

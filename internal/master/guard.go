@@ -59,16 +59,18 @@ func (w *workerProcess) succeed() {
 	if time.Since(w.began) < time.Second {
 		pause = workerPause
 	}
+	over := func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.stopping || w.gen.state == draining
+	}
 	for {
 		time.Sleep(pause)
-		err := w.gen.startWorker(w.index)
-		m.mu.Lock()
-		over := m.stopping || w.gen.state == draining
-		m.mu.Unlock()
-		switch {
-		case err == nil:
+		if over() {
 			return
-		case over:
+		}
+		err := w.gen.startWorker(w.index)
+		if err == nil || over() {
 			return
 		}
 		m.log.Error("worker could not be replaced", "err", err)
@@ -91,6 +93,7 @@ func (w *workerProcess) forget() {
 // drained is the end of a worker whose generation does not serve any more.
 func (m *Master) drained(w *workerProcess) {
 	w.forget()
+	m.giveBack(w)
 	level := m.log.Info
 	if !w.child.Ending().OK() {
 		level = m.log.Error

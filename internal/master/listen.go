@@ -20,9 +20,11 @@ import (
 type socket struct {
 	file *os.File
 	addr net.Addr
-	path string     // of a unix socket
-	more []*os.File // of the workers behind the first, where each has its own
+	path string // of a unix socket
 	shut sync.Once
+
+	mu   sync.Mutex
+	more []*os.File // of the workers behind the first, where each has its own; replaced, never changed
 
 	backlog int
 	passed  bool // by systemd, which has it too
@@ -140,9 +142,7 @@ func own(c config.Listener) error {
 func (s *socket) close() {
 	s.shut.Do(func() {
 		s.file.Close()
-		for _, f := range s.more {
-			f.Close()
-		}
+		closeFiles(s.others())
 		if s.path != "" {
 			os.Remove(s.path)
 		}

@@ -105,6 +105,7 @@ func Run(o Options) error {
 		return trial(o)
 	}
 	m := newMaster(o)
+	defer signal.Stop(m.signaled)
 	quit := make(chan struct{})
 	var start func() error
 	if Executed() {
@@ -115,16 +116,17 @@ func Run(o Options) error {
 		defer m.close()
 		start = func() error { m.upgraded(e); return nil }
 	} else {
+		// Signals that come while the server is made wait: they would leave behind
+		// what there is of it, and a reload would end it.
+		signal.Notify(m.signaled, early.Meaning...)
 		m.passed = systemd.Inherit()
 		defer m.close()
 		g, err := m.open()
 		if err != nil {
 			return err
 		}
-		signal.Notify(m.signaled, early.Meaning...)
 		start = func() error { return m.start(g) }
 	}
-	defer signal.Stop(m.signaled)
 	defer close(quit)
 	go m.signals(quit)
 	go m.watchdog(quit)
@@ -267,6 +269,7 @@ func (m *Master) close() {
 	m.reloading.Lock() // who is at it has been told that the server stops
 	defer m.reloading.Unlock()
 	m.ends.Wait()
+	m.log.Info("stopped") // while there is a log
 	gens := m.gens
 	if g := m.current; g != nil && len(gens) == 0 {
 		gens = append(gens, g) // it came no further
@@ -292,7 +295,6 @@ func (m *Master) close() {
 	if m.runtime != nil {
 		m.runtime.close()
 	}
-	m.log.Info("stopped")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.waiting {

@@ -31,8 +31,11 @@ func (m *Master) Reload() (*Reloaded, error) { return m.load(false) }
 func (m *Master) load(differing bool) (*Reloaded, error) {
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
-	if m.opt.Load == nil {
+	switch {
+	case m.opt.Load == nil:
 		return nil, errNoFile
+	case m.isStopping():
+		return nil, errStopping // the sockets that it would take over are closed
 	}
 	m.tellReloading()
 	defer m.tellReady()
@@ -118,7 +121,7 @@ func (m *Master) commit(g, before *generation) {
 	m.current = g
 	old, fresh := before.living(), g.living()
 	for _, w := range g.workers {
-		if w != nil && w.missing {
+		if w != nil && w.missing && !m.stopping {
 			g.replacing++
 			go w.replace()
 		}
@@ -191,7 +194,7 @@ func (g *generation) changeSockets(before *generation) (removed []*socket, surpl
 	surplus = map[*socket][]*os.File{}
 	for i, s := range g.sockets {
 		if slices.Contains(before.sockets, s) {
-			if err := s.change(g.cfg.Listeners[i]); err != nil {
+			if err := s.change(g.cfg.Listeners[i]); err != nil && !g.m.isStopping() { // else it is closed
 				g.m.log.Error("listener is not changed", "address", s.addr, "err", err)
 			}
 		} else {

@@ -31,7 +31,7 @@ func (g *generation) openSockets(before *generation) error {
 			g.sockets = append(g.sockets, s)
 		}
 		if g.mode == lockmodes.Reuseport {
-			more, err := s.besides(g.cfg.Workers - 1 - len(s.more))
+			more, err := s.besides(g.cfg.Workers - 1 - len(s.others()))
 			if err != nil {
 				return err
 			}
@@ -56,12 +56,29 @@ func (g *generation) socket(l config.Listener, twin int) *socket {
 
 // of is the socket of a listener for the worker of an index. With reuseport it is
 // the worker's own, and stays open when the worker dies, so what waits in its
-// backlog is served by the successor.
+// backlog is served by the successor. A worker of a generation that drains may have
+// lost its own to a later one with fewer.
 func (g *generation) of(s *socket, index int) *os.File {
-	if g.mode == lockmodes.Reuseport && !s.shared() && index > 1 {
-		return slices.Concat(s.more, g.beside[s])[index-2]
+	if g.mode != lockmodes.Reuseport || s.shared() || index == 1 {
+		return s.file
+	}
+	if all := slices.Concat(s.others(), g.beside[s]); index-2 < len(all) {
+		return all[index-2]
 	}
 	return s.file
+}
+
+// others are the sockets of the workers behind the first.
+func (s *socket) others() []*os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.more
+}
+
+func (s *socket) have(others []*os.File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.more = others
 }
 
 // Keep-alive probes of a client's connection, as Go's net has them.
@@ -146,7 +163,7 @@ func (s *socket) bindBeside() (*os.File, error) {
 
 // open makes sockets that were bound beside a listener's listen.
 func (s *socket) open(added []*os.File) error {
-	s.more = append(s.more, added...)
+	s.have(slices.Concat(s.others(), added))
 	for _, f := range added {
 		if err := unix.Listen(int(fdOf(f)), s.backlog); err != nil {
 			return os.NewSyscallError("listen", err)
@@ -159,7 +176,7 @@ func (s *socket) open(added []*os.File) error {
 func (s *socket) change(l config.Listener) error {
 	if s.backlog != l.Backlog {
 		s.backlog = l.Backlog
-		for _, f := range append([]*os.File{s.file}, s.more...) {
+		for _, f := range append([]*os.File{s.file}, s.others()...) {
 			if err := unix.Listen(int(fdOf(f)), l.Backlog); err != nil {
 				return os.NewSyscallError("listen", err)
 			}
@@ -178,11 +195,12 @@ const settleTime = 300 * time.Millisecond
 // surplus are the sockets of a listener that n workers do not need any more. From
 // now on the kernel gives new connections to the others.
 func (s *socket) surplus(n int) []*os.File {
-	if len(s.more) <= n-1 {
+	others := s.others()
+	if len(others) <= n-1 {
 		return nil
 	}
 	steer(int(fdOf(s.file)), n)
-	return s.more[n-1:]
+	return others[n-1:]
 }
 
 // steer has the kernel choose among the first n sockets of an address, in the
@@ -203,7 +221,8 @@ func (s *socket) drop(surplus []*os.File) {
 	if len(surplus) == 0 {
 		return
 	}
-	s.more = s.more[:len(s.more)-len(surplus)]
+	others := s.others()
+	s.have(others[:len(others)-len(surplus)])
 	closeFiles(surplus)
 	unix.SetsockoptInt(int(fdOf(s.file)), unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0)
 }

@@ -157,8 +157,8 @@ func TestSurplus(t *testing.T) {
 			}
 		}
 		s.drop(going)
-		if len(s.more) != left-1 || s.surplus(left) != nil {
-			t.Errorf("%d more sockets are left", len(s.more))
+		if len(s.others()) != left-1 || s.surplus(left) != nil {
+			t.Errorf("%d more sockets are left", len(s.others()))
 		}
 		connect(100)
 	}

@@ -69,6 +69,7 @@ func (g *generation) startWorker(index int) error {
 	if err != nil {
 		w.kill()
 		w.vacate()
+		w.inbox.Close()
 		w.forget()
 		return fmt.Errorf("start worker: %w", err)
 	}
@@ -274,10 +275,9 @@ func (w *workerProcess) openDesk() error {
 // fdOf is the number of a file, without the change to blocking that File.Fd
 // would make: it would be shared with those who have the file too.
 func fdOf(f *os.File) (fd uintptr) {
-	rc, err := f.SyscallConn()
-	if err != nil {
-		return ^uintptr(0)
+	fd = ^uintptr(0) // of one that is closed
+	if rc, err := f.SyscallConn(); err == nil {
+		rc.Control(func(n uintptr) { fd = n })
 	}
-	rc.Control(func(n uintptr) { fd = n })
 	return fd
 }

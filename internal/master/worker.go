@@ -158,6 +158,7 @@ func (w *worker) start(s *setup) error {
 		access = f
 	}
 	w.log = NewLog(errlog, s.Config.Log.Level)
+	slog.SetDefault(w.log) // the standard library has something to say, too, such as of a store that says too much
 	set, err := poll.New()
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -47,17 +48,37 @@ func line(name, value string) string {
 	return name + "=" + strings.Join(strings.Fields(value), " ")
 }
 
+// patience is how long a manager that reads nothing is waited for: a server has to
+// reload and to stop without it.
+const patience = time.Second
+
 func tell(lines ...string) error {
-	_, err := daemon.SdNotify(false, strings.Join(lines, "\n"))
-	if err != nil {
+	if err := send(strings.Join(lines, "\n")); err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
 	return nil
 }
 
+// send is daemon.SdNotify, which waits without a bound.
+func send(state string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetWriteDeadline(time.Now().Add(patience))
+	_, err = c.Write([]byte(state))
+	return err
+}
+
 // Watchdog says every half period of WatchdogSec= that the service lives, as long
 // as alive says so, until ctx ends. alive gets a context that ends with the
-// period. It returns at once where no watchdog is wanted of this process.
+// period. What could not be said is tried again with the next period, and the last
+// such error returned. It returns at once where no watchdog is wanted of this process.
 func Watchdog(ctx context.Context, alive func(context.Context) bool) error {
 	period, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -70,14 +91,14 @@ func Watchdog(ctx context.Context, alive func(context.Context) bool) error {
 	defer t.Stop()
 	for {
 		if within(ctx, period/2, alive) {
-			if err := tell(daemon.SdNotifyWatchdog); err != nil {
-				return err
+			if terr := tell(daemon.SdNotifyWatchdog); terr != nil {
+				err = terr
 			}
 		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return nil
+			return err
 		}
 	}
 }

@@ -197,6 +197,45 @@ func TestNotifyNobody(t *testing.T) {
 	}
 }
 
+// A manager that reads nothing is an error, and holds nobody up; the watchdog
+// speaks again when it does.
+func TestNotifyDeaf(t *testing.T) {
+	m := newManager(t)
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; err == nil && n < 100_000; n++ { // more than any queue takes
+			err = Status("a")
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(60 * time.Second):
+		t.Fatal("it waits for a manager that reads nothing")
+	}
+	if err == nil {
+		t.Error("no error")
+	}
+	t.Setenv("WATCHDOG_USEC", "40000")
+	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Watchdog(ctx, func(context.Context) bool { return true })
+	}()
+	time.Sleep(patience + 200*time.Millisecond) // once in vain
+	for got := ""; got != "WATCHDOG=1"; {
+		if got = m.hears(10 * time.Second); got == "" {
+			t.Fatal("the watchdog has given up")
+		}
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("no error of the watchdog")
+	}
+}
+
 func TestPrivate(t *testing.T) {
 	env := []string{"PATH=/bin", "NOTIFY_SOCKET=/x", "WATCHDOG_USEC=1", "WATCHDOG_PID=2", "NOTIFY_SOCKETS=y"}
 	if got := strings.Join(Private(env), " "); got != "PATH=/bin NOTIFY_SOCKETS=y" || env[1] != "NOTIFY_SOCKET=/x" {

@@ -1,0 +1,1 @@
+// It lets the package declare functions without a body: those of the runtime in reader.go.
