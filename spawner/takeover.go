@@ -183,9 +183,9 @@ type Inheritance struct {
 	Child func(ChildState) *Child
 }
 
-// ResumeSupervisor goes on with the children of a State. The options are as those
-// of the supervisor that it describes. The Ledger is the one that it had, opened at
-// place 0.
+// ResumeSupervisor takes over the children of a SupervisorState, for Resume. The
+// options are as those of the supervisor that it describes. The Ledger is the one that
+// it had, opened at place 0.
 func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) (*Supervisor, error) {
 	o.normalize()
 	s := newSupervisor(o)
@@ -216,8 +216,13 @@ func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) (
 			o.Ledger.Set(i, d.Told.State, d.Told.PID)
 		}
 	}
-	if o.Ledger != nil {
-		o.Ledger.Watch(s.look)
+	return s, nil
+}
+
+// Resume goes on.
+func (s *Supervisor) Resume() {
+	if s.opt().Ledger != nil {
+		s.opt().Ledger.Watch(s.look)
 	}
 	for _, k := range s.slots {
 		if k.runs {
@@ -226,7 +231,6 @@ func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) (
 	}
 	s.wg.Go(s.mind)
 	s.look()
-	return s, nil
 }
 
 // resume is run for a slot that has had a life before.

@@ -63,6 +63,7 @@ func (s *successor) resume() error {
 		return err
 	}
 	m := s.m
+	m.reloading.Lock() // until upgraded
 	s.adopt()
 	m.runtime = &runtimeDir{s.e.Runtime, filepath.Join(s.e.Runtime, "children"), s.file(s.e.Lock, filepath.Join(s.e.Runtime, "lock"))}
 	if err := spawner.Subreaper(); err != nil {
@@ -345,7 +346,6 @@ func (s *successor) scripts() error {
 			desk.owner.Resume(c, r.Stop)
 			desk.running[r.Number] = deskScript{r.App, r.Stop, c}
 			desk.count[r.App]++
-			desk.starts.Go(func() { desk.attend(r.Number, c) })
 		}
 		s.desks = append(s.desks, desk)
 	}
@@ -395,7 +395,15 @@ func (s *successor) control() error {
 // begin has everything go on.
 func (s *successor) begin() {
 	m := s.m
-	for _, d := range s.desks {
+	for _, a := range s.apps {
+		if a.sup != nil {
+			a.sup.Resume()
+		}
+	}
+	for i, d := range s.desks {
+		for _, r := range s.e.Desks[i].Running {
+			d.starts.Go(func() { d.attend(r.Number, s.child(r.Child)) })
+		}
 		go d.serve()
 	}
 	for _, g := range m.gens {
@@ -437,15 +445,17 @@ func (s *successor) answer() {
 		if err != nil || !ok {
 			continue // it has left
 		}
-		k := c.begin(u)
+		k := &call{conn: u, from: c}
+		if d.Command != nil {
+			k.read, k.Command = true, *d.Command
+		}
+		c.begin(k)
 		switch {
 		case d.Command == nil:
 			go c.handle(k)
 		case d.Asked:
-			k.read, k.Command = true, *d.Command
 			s.m.asked = k
 		default:
-			k.read, k.Command = true, *d.Command
 			go c.run(k)
 		}
 	}
