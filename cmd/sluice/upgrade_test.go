@@ -296,8 +296,9 @@ func TestUpgradeRefused(t *testing.T) {
 func TestUpgradeFailsBehindTrial(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"ends":      "#!/bin/sh\n[ -n \"$SLUICE_ESTATE\" ] && exit 1\nexec %s \"$@\"\n",
-		"no estate": "#!/bin/sh\n[ -n \"$SLUICE_ESTATE\" ] && SLUICE_ESTATE=0\nexec %s \"$@\"\n",
+		"ends":           "#!/bin/sh\n[ -n \"$SLUICE_ESTATE\" ] && exit 1\nexec %s \"$@\"\n",
+		"no descriptors": "#!/bin/sh\n[ -n \"$SLUICE_ESTATE\" ] && for fd in 4 5 6 7 8 9; do [ $fd = $SLUICE_ESTATE ] || eval \"exec $fd<&-\"; done\nexec %s \"$@\"\n",
+		"no estate":      "#!/bin/sh\n[ -n \"$SLUICE_ESTATE\" ] && SLUICE_ESTATE=0\nexec %s \"$@\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := withSite(t)
@@ -310,6 +311,16 @@ func TestUpgradeFailsBehindTrial(t *testing.T) {
 			}
 			if code, err := s.wait(stopWait); err != nil || code != 1 {
 				t.Errorf("status %d, %v", code, err)
+			}
+			if name == "no descriptors" { // it knows what there is
+				for _, pid := range all {
+					if alive(pid) {
+						t.Errorf("process %d is left", pid)
+					}
+				}
+				if _, err := os.Stat(filepath.Join(dir, "run")); err == nil {
+					t.Error("the runtime directory is left")
+				}
 			}
 			for _, pid := range all {
 				if !waitFor(10*time.Second, func() bool { return !alive(pid) }) {
