@@ -132,6 +132,41 @@ func (s *Shared) File() (f *os.File, err error) {
 	return f, nil
 }
 
+// SharedState describes a Shared for a successor in the same process.
+type SharedState struct {
+	Options   Options
+	File      int // descriptor; -1: there is none
+	Semaphore int // -1: there is none
+}
+
+// Describe describes the lock. keep makes a descriptor one that the successor has, and
+// returns its number.
+func (s *Shared) Describe(keep func(*os.File) int) SharedState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := SharedState{s.o, -1, s.semid}
+	if s.file != nil {
+		st.File = keep(s.file)
+	}
+	return st
+}
+
+// Resume is the lock of a State; file is that of its descriptor, or nil.
+func Resume(st SharedState, file *os.File) (*Shared, error) {
+	s := &Shared{o: st.Options, semid: st.Semaphore, file: file}
+	if err := s.o.check(); err != nil {
+		return nil, fmt.Errorf("accept lock: %w", err)
+	}
+	if file == nil || modes[s.o.Mode].share == aFile {
+		return s, nil
+	}
+	var err error
+	if s.mem, err = mapMemory(file); err != nil {
+		return nil, fmt.Errorf("accept lock %s: %w", s.o.Mode, err)
+	}
+	return s, nil
+}
+
 // Clear takes back what the process of a place held, 1 to Places, and wakes who
 // waits for it. The process has to have been reaped.
 func (s *Shared) Clear(place int) {

@@ -69,6 +69,10 @@ func (k *keeper) judge(o obituary) (pause time.Duration) {
 		k.failed = fmt.Errorf("child ended: %v", o.ending)
 	}
 	k.wanted = pause == 0 && k.succeeds(o)
+	k.ending, k.until = false, 0
+	if pause > 0 {
+		k.until = Now() + pause
+	}
 	next := k.next(pause)
 	k.s.mu.Unlock()
 	k.log(o, answered, next)
@@ -146,6 +150,11 @@ func (k *keeper) late() bool {
 // answered, or somebody asks for it, its successor starts at once.
 func (k *keeper) backOff(d time.Duration) {
 	k.set(BackingOff, nil)
+	defer func() {
+		k.s.mu.Lock()
+		k.until = 0
+		k.s.mu.Unlock()
+	}()
 	t := time.NewTimer(d)
 	defer t.Stop()
 	for {

@@ -66,6 +66,22 @@ func forkThread(calls <-chan forkCall) {
 	}
 }
 
+// onLentThread runs a fork on the thread that somebody lends for it, always the same
+// one. Its umask is what it was afterwards.
+func onLentThread(umask int, fork func() (int, error)) (int, error) {
+	if err := noNewPrivs(); err != nil {
+		return 0, err
+	}
+	if !lentPrivate() {
+		return withSharedUmask(forkCall{umask: umask, fork: fork})
+	}
+	defer syscall.Umask(syscall.Umask(umask))
+	return fork()
+}
+
+// lentPrivate makes the umask of the thread that is lent its own.
+var lentPrivate = sync.OnceValue(func() bool { return unix.Unshare(unix.CLONE_FS) == nil })
+
 // sharedUmask is held by who changes it, and by who wants it as it is.
 var sharedUmask sync.RWMutex
 

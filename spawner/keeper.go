@@ -28,13 +28,21 @@ type keeper struct {
 	runs   bool          // its goroutine has been started
 	coming bool          // a process is being started, and is not a child yet
 	leave  leave
-	lives  int   // processes so far, and those that could not be started
-	failed error // how the last one failed that was not told to end
+	lives  int           // processes so far, and those that could not be started
+	failed error         // how the last one failed that was not told to end
+	ending bool          // a process has ended, and what comes next is not decided
+	until  time.Duration // when the next one is started, by Now; 0: there is no pause
+	output *os.File      // of the child; nil: it has been read to its end
+	reads  bool          // not: it waits for Release
+	pause  time.Duration // that resume begins with
 }
 
 // run is the life of a slot: start, serve, end, and again. started is told how
 // the first start went.
-func (k *keeper) run(started func(firstStart)) {
+func (k *keeper) run(started func(firstStart)) { k.goOn(nil, started) }
+
+// goOn is run behind a process that has ended; nil: there is none to be judged.
+func (k *keeper) goOn(died *obituary, started func(firstStart)) {
 	defer k.set(Absent, nil)
 	report := func(f firstStart) {
 		if started != nil {
@@ -42,10 +50,14 @@ func (k *keeper) run(started func(firstStart)) {
 			started = nil
 		}
 	}
-	for k.awaitWish() {
-		o := k.life(func() { report(firstStart{ready: true}) })
-		pause := k.judge(o)
-		report(firstStart{err: o.err})
+	for died != nil || k.awaitWish() {
+		if died == nil {
+			o := k.life(func() { report(firstStart{ready: true}) })
+			died = &o
+		}
+		pause := k.judge(*died)
+		report(firstStart{err: died.err})
+		died = nil
 		if pause > 0 && !k.s.stopping() {
 			k.backOff(pause)
 		}
@@ -100,14 +112,28 @@ func (k *keeper) use() Use {
 
 // life is one process from start to end. ready is called when it is.
 func (k *keeper) life(ready func()) obituary {
+	k.s.moving.RLock()
 	c, output, err := k.start()
+	if err == nil {
+		k.put(Starting, c)
+	} else {
+		k.s.mu.Lock()
+		k.ending = true
+		k.s.mu.Unlock()
+	}
+	k.s.moving.RUnlock()
 	if err != nil {
 		return obituary{err: err, died: time.Now()}
 	}
-	k.set(Starting, c)
+	return k.live(c, output, ready)
+}
+
+// live is the rest of a life, of a child that has been started. output is closed
+// when there is none any more.
+func (k *keeper) live(c *Child, output <-chan struct{}, ready func()) obituary {
 	o := obituary{pid: c.PID(), why: k.watch(c, ready), died: time.Now(), ending: c.Ending()}
 	k.s.mu.Lock()
-	k.child = nil
+	k.child, k.ending = nil, true
 	k.s.mu.Unlock()
 	if k.s.opt().Cgroup != nil {
 		k.s.opt().Cgroup.kill(k.slot)
@@ -146,7 +172,7 @@ func (k *keeper) start() (*Child, <-chan struct{}, error) {
 		return nil, nil, err
 	}
 	k.s.mu.Lock()
-	k.pid = c.PID()
+	k.pid, k.output = c.PID(), r
 	k.s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
@@ -196,7 +222,12 @@ func (k *keeper) watch(c *Child, ready func()) reason {
 	defer close(quit)
 	born := k.born // of this one: the look may end behind the start of the next
 	answered := func() bool { return k.heardSince(born) }
-	k.s.wg.Go(func() { seen <- awaitReady(c, k.s.opt().StartTimeout, answered, quit) })
+	k.s.mu.Lock()
+	starting := k.state == Starting
+	k.s.mu.Unlock()
+	if starting {
+		k.s.wg.Go(func() { seen <- awaitReady(c, k.s.opt().StartTimeout, answered, quit) })
+	}
 	age := time.NewTimer(math.MaxInt64)
 	defer age.Stop()
 	var most time.Duration // as the timer goes by it; 0: it does not run

@@ -145,6 +145,9 @@ func (o LedgerOptions) Within(made LedgerOptions) (LedgerOptions, bool) {
 	return o, o.geometry() == made.geometry()
 }
 
+// Geometry differs where a ledger of other options would have another layout.
+func (o LedgerOptions) Geometry() uint64 { return o.geometry() }
+
 // geometry differs where the options place anything elsewhere, or choose
 // differently.
 func (o *LedgerOptions) geometry() uint64 {

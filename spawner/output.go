@@ -1,9 +1,10 @@
 package spawner
 
 import (
-	"bytes"
+	"errors"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,7 +15,14 @@ const outputLinger = 100 * time.Millisecond
 
 // readOutput reads what a child writes, line by line, to its end.
 func (k *keeper) readOutput(c *Child, r *os.File) {
-	defer r.Close()
+	defer func() {
+		k.s.mu.Lock()
+		if k.output == r {
+			k.output = nil
+		}
+		r.Close()
+		k.s.mu.Unlock()
+	}()
 	l := k.s.opt().Stderr(c.PID())
 	emit := l.Emit
 	l.Emit = func(line []byte) { k.tail.add(line); emit(line) }
@@ -27,8 +35,13 @@ func (k *keeper) readOutput(c *Child, r *os.File) {
 		case <-stop:
 		}
 	}()
-	io.Copy(l, r)
-	l.Flush()
+	for {
+		_, err := io.Copy(l, r)
+		l.Flush()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !k.readPaused(c, r) {
+			return
+		}
+	}
 }
 
 // lastLines keeps the last lines that a child wrote.
@@ -47,13 +60,18 @@ func (t *lastLines) add(line []byte) {
 
 // take returns the lines and forgets them.
 func (t *lastLines) take() string {
+	s := strings.Join(t.all(), "\n")
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all [][]byte
-	for i := max(0, t.next-len(t.lines)); i < t.next; i++ {
-		all = append(all, t.lines[i%len(t.lines)])
-	}
-	s := string(bytes.Join(all, []byte("\n")))
 	t.lines, t.next = [3][]byte{}, 0
 	return s
+}
+
+func (t *lastLines) all() (all []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := max(0, t.next-len(t.lines)); i < t.next; i++ {
+		all = append(all, string(t.lines[i%len(t.lines)]))
+	}
+	return all
 }

@@ -20,7 +20,8 @@ import (
 type Reaper struct {
 	// forking is held by every start until its child is known, and by nobody
 	// else at the moment when the owner of a status is looked up.
-	forking sync.RWMutex
+	forking  sync.RWMutex
+	sweeping sync.Mutex // held while a status is taken
 
 	mu    sync.Mutex
 	known map[int]*Child
@@ -29,9 +30,18 @@ type Reaper struct {
 	done  chan struct{}
 }
 
-// NewReaper starts a reaper. Close ends it.
-func NewReaper() *Reaper {
+// NewReaper starts a reaper, which knows the children that have been adopted. One
+// of them that is none of this process has ended. Close ends it.
+func NewReaper(adopted ...*Child) *Reaper {
 	r := &Reaper{known: map[int]*Child{}, sig: make(chan os.Signal, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	for _, c := range adopted {
+		r.known[c.pid] = c
+		if err := peek(c.pid); err == unix.ECHILD {
+			delete(r.known, c.pid)
+			c.end, c.reaped = cgi.Ending{Signal: syscall.SIGKILL}, true
+			close(c.done)
+		}
+	}
 	signal.Notify(r.sig, syscall.SIGCHLD)
 	go r.run()
 	return r
@@ -62,9 +72,40 @@ func (r *Reaper) run() {
 	}
 }
 
+// peek looks at a child, and leaves its status.
+func peek(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// Hold keeps every status from being taken, and every child from being started,
+// until Release.
+func (r *Reaper) Hold() {
+	r.sweeping.Lock()
+	r.forking.Lock()
+}
+
+// Release undoes Hold.
+func (r *Reaper) Release() {
+	r.forking.Unlock()
+	r.sweeping.Unlock()
+}
+
 // sweep peeks at each child that has ended before it takes its status, so that
 // the group can be killed while its leader still holds the number.
 func (r *Reaper) sweep() {
+	for r.take() {
+	}
+}
+
+// take takes one status; false: there is none.
+func (r *Reaper) take() bool {
+	r.sweeping.Lock()
+	defer r.sweeping.Unlock()
 	for {
 		var info unix.Siginfo
 		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
@@ -73,7 +114,7 @@ func (r *Reaper) sweep() {
 		}
 		pid := siginfoPID(&info)
 		if err != nil || pid == 0 {
-			return
+			return false
 		}
 		r.forking.Lock()
 		r.mu.Lock()
@@ -83,12 +124,13 @@ func (r *Reaper) sweep() {
 		r.forking.Unlock()
 		if c != nil {
 			c.reap()
-			continue
+			return true
 		}
 		if siginfoKilled(&info) {
 			endGroup(pid)
 		}
 		reap(pid)
+		return true
 	}
 }
 

@@ -23,6 +23,11 @@ type Scripts struct {
 	// Reaper is the process's, which takes the status of every child; nil where
 	// there is none.
 	Reaper *Reaper
+	// Do runs a function on a thread that lives as long as the process, also where
+	// that executes another program in itself: there the scripts are started, which
+	// keeps no_new_privs from then on. nil: threads of its own, which do not outlive
+	// that.
+	Do func(func())
 
 	own      atomic.Int64 // the umask of scripts that any thread may start, +1; see Own
 	starting atomic.Int64 // see Starting
@@ -122,7 +127,13 @@ func (a *appScripts) launch(cmd cgi.Command, stdin, stdout, stderr *os.File) (*C
 }
 
 // forked makes a Child of what a function forks, on a thread for that.
-func (a *appScripts) forked(do func() (int, error)) (*Child, error) {
+func (a *appScripts) forked(do func() (int, error)) (c *Child, err error) {
+	if a.s.Do != nil {
+		a.s.Do(func() {
+			c, err = a.s.fork(func() (int, error) { return onLentThread(a.opt.Umask, do) })
+		})
+		return c, err
+	}
 	if a.s.owns(a.opt.Umask) {
 		return a.s.fork(func() (int, error) { return onThisThread(do) })
 	}
@@ -188,6 +199,22 @@ func (s *Scripts) wait(c *Child) {
 		return
 	}
 	c.reap()
+}
+
+// Resume makes a script one of these that was started by another program in this
+// process, and is known to the Reaper.
+func (s *Scripts) Resume(c *Child, stop syscall.Signal) {
+	if stop == 0 {
+		stop = syscall.SIGTERM
+	}
+	s.mu.Lock()
+	s.wg.Add(1)
+	s.mu.Unlock()
+	s.add(c, stop)
+	go func() {
+		<-c.done
+		s.forget(c)
+	}()
 }
 
 // begin announces a start, unless all is over.

@@ -79,6 +79,9 @@ type Supervisor struct {
 
 	rebinding sync.Mutex // guards shared
 
+	moving sync.RWMutex  // read while the state of a child changes; see Hold
+	paused chan struct{} // no output is read until it is closed; nil: it is
+
 	outbox outbox
 	turn   chan struct{} // of one: whoever restarts the children
 }
@@ -86,16 +89,21 @@ type Supervisor struct {
 // NewSupervisor binds the sockets of all children. Start starts them.
 func NewSupervisor(o SupervisorOptions) (*Supervisor, error) {
 	o.normalize()
-	s := &Supervisor{notice: make(chan struct{}, 1), stop: make(chan struct{}), now: make(chan struct{}),
-		changed: make(chan struct{}), shared: o.Listen, turn: make(chan struct{}, 1)}
-	s.options.Store(&o)
-	s.ramp.first = o.Scale.firstStep()
-	s.outbox.send = o.Event
+	s := newSupervisor(o)
 	if err := s.Grow(o.Max); err != nil {
 		s.closeSockets()
 		return nil, err
 	}
 	return s, nil
+}
+
+func newSupervisor(o SupervisorOptions) *Supervisor {
+	s := &Supervisor{notice: make(chan struct{}, 1), stop: make(chan struct{}), now: make(chan struct{}),
+		changed: make(chan struct{}), shared: o.Listen, turn: make(chan struct{}, 1)}
+	s.options.Store(&o)
+	s.ramp.first = o.Scale.firstStep()
+	s.outbox.send = o.Event
+	return s
 }
 
 func (s *Supervisor) opt() *SupervisorOptions { return s.options.Load() }

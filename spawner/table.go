@@ -4,6 +4,13 @@ import "sync"
 
 // set writes down what a slot is now, and tells the Ledger, then the pools.
 func (k *keeper) set(st State, c *Child) {
+	k.s.moving.RLock()
+	defer k.s.moving.RUnlock()
+	k.put(st, c)
+}
+
+// put is set for who keeps the children from being held.
+func (k *keeper) put(st State, c *Child) {
 	s := k.s
 	s.mu.Lock()
 	k.state, k.child = st, c

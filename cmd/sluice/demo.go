@@ -66,7 +66,7 @@ func runDemo(listen string) error {
 		Signed:    filepath.Join(dir, "files"),
 		Secret:    secret,
 	}
-	return serve(func() (*config.Config, error) { return text.parse("demo") }, func(cfg *config.Config, addrs []net.Addr) {
+	return serve(func() (*config.Config, error) { return text.parse("demo") }, false, func(cfg *config.Config, addrs []net.Addr) {
 		for _, a := range addrs {
 			printDemo(a, link)
 		}

@@ -32,7 +32,7 @@ func run(args []string) int {
 		HideVersion:            true,
 		HideHelpCommand:        true,
 		UseShortOptionHandling: true,
-		Commands:               []*cli.Command{serveCommand(), demoCommand(), checkCommand(), explainCommand(), signCommand(), statusCommand(), restartCommand(), reloadCommand(), stopCommand(), spawnCommand(), tuneCommand(), versionCommand(), demoAppCommand(), tuneLoadCommand()},
+		Commands:               []*cli.Command{serveCommand(), demoCommand(), checkCommand(), explainCommand(), signCommand(), statusCommand(), restartCommand(), reloadCommand(), upgradeCommand(), stopCommand(), spawnCommand(), tuneCommand(), versionCommand(), demoAppCommand(), tuneLoadCommand()},
 		OnUsageError:           usage,
 		ExitErrHandler:         func(*cli.Context, error) {},
 		CommandNotFound:        func(*cli.Context, string) {},

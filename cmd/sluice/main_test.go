@@ -30,10 +30,14 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// builds is where releases of this program are built.
+var builds = filepath.Join(os.TempDir(), fmt.Sprintf("sluice-builds-%d", os.Getpid()))
+
 // leakCheck fails the run when a process that it started is left.
 type leakCheck struct{ m *testing.M }
 
 func (l leakCheck) Run() int {
+	defer os.RemoveAll(builds)
 	code := l.m.Run()
 	if left := leftOver(); len(left) > 0 && code == 0 {
 		fmt.Fprintf(os.Stderr, "processes are left over:\n%s\n", strings.Join(left, "\n"))

@@ -77,7 +77,7 @@ func serveCommand() *cli.Command {
 					return nil, err
 				}
 				return cfg.With(overrides(c))
-			}, nil)
+			}, true, nil)
 		},
 	}
 }
@@ -95,8 +95,8 @@ func configError(err error) error {
 
 // serve runs a server in the foreground. load says what its configuration is, now
 // and for each reload; ready is told where it listens before it says that it is
-// ready.
-func serve(load func() (*config.Config, error), ready func(*config.Config, []net.Addr)) error {
+// ready. anew: this command line comes to the same server whenever it is executed.
+func serve(load func() (*config.Config, error), anew bool, ready func(*config.Config, []net.Addr)) error {
 	checked := func() (*config.Config, error) {
 		cfg, err := load()
 		if err != nil {
@@ -104,11 +104,14 @@ func serve(load func() (*config.Config, error), ready func(*config.Config, []net
 		}
 		return cfg, cfg.CheckFiles()
 	}
-	cfg, err := checked()
-	if err != nil {
-		return configError(err)
+	var cfg *config.Config
+	if !master.Executed() { // else it has one, and loads it again when it has taken over
+		var err error
+		if cfg, err = checked(); err != nil {
+			return configError(err)
+		}
 	}
-	return master.Run(master.Options{Version: version, Config: cfg, Load: checked, Ready: func(addrs []net.Addr) {
+	return master.Run(master.Options{Version: version, Config: cfg, Load: checked, Anew: anew, Ready: func(addrs []net.Addr) {
 		if ready != nil {
 			ready(cfg, addrs)
 		}
@@ -142,7 +145,7 @@ func serveDirectory(c *cli.Context, dir string) error {
 			return nil, err
 		}
 		return cfg.With(overrides(c))
-	}, func(cfg *config.Config, addrs []net.Addr) {
+	}, true, func(cfg *config.Config, addrs []net.Addr) {
 		for _, a := range addrs {
 			fmt.Println(urlOf(a, "/"))
 		}

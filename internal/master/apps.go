@@ -155,22 +155,30 @@ func (m *Master) add(a *app) error {
 // supervise makes the supervisor of an app. While another of its name still runs
 // it has only as many children as that leaves.
 func (g *generation) supervise(a *app, c *config.App) error {
-	m := g.m
-	o := g.supervisor(c)
-	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
-	o.Sockets, o.Ledger, o.Start = a.label, a.ledgers[0], forker.Start
-	o.Event = func(e spawner.Event) { m.event(a, e) }
-	var err error
-	if o.Cgroup, a.kill, err = m.cgroups.app(a.label); err != nil {
-		return fmt.Errorf("control group: %w", err)
+	o, err := g.options(a, c)
+	if err != nil {
+		return err
 	}
 	a.limits = o
-	a.max = m.share(a)
+	a.max = g.m.share(a)
 	o.Max = a.max
 	if a.sup, err = spawner.NewSupervisor(o); err != nil {
 		return err
 	}
 	return a.sup.Grow(c.Max)
+}
+
+// options are those of the supervisor of an app, whose control group it makes.
+func (g *generation) options(a *app, c *config.App) (o spawner.SupervisorOptions, err error) {
+	m := g.m
+	o = g.supervisor(c)
+	forker := &spawner.Forker{Reaper: m.reaper, Do: OnMain}
+	o.Sockets, o.Ledger, o.Start = a.label, a.ledgers[0], forker.Start
+	o.Event = func(e spawner.Event) { m.event(a, e) }
+	if o.Cgroup, a.kill, err = m.cgroups.app(a.label); err != nil {
+		return o, fmt.Errorf("control group: %w", err)
+	}
+	return o, nil
 }
 
 // createLedger makes a ledger in memory that workers get.

@@ -23,6 +23,7 @@ type board struct {
 	*scoreboard.Owner
 	generation int
 	places     int
+	layout     scoreboard.Layout
 	file       *os.File
 	mem        []byte
 	kept       bool   // it is a file that others may read
@@ -36,7 +37,7 @@ type board struct {
 // openBoard makes the memory and formats it.
 func openBoard(c *config.Config, version string, generation int) (*board, error) {
 	l := assemble.Board(c)
-	b := &board{generation: generation, places: l.Places, kept: c.Status.Scoreboard != "memory", path: c.Status.Scoreboard, quit: make(chan struct{})}
+	b := &board{generation: generation, places: l.Places, layout: l, kept: c.Status.Scoreboard != "memory", path: c.Status.Scoreboard, quit: make(chan struct{})}
 	var err error
 	if b.kept {
 		b.file, err = boardFile(c.Status.Scoreboard, l.Bytes())

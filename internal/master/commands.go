@@ -5,61 +5,66 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
-	"time"
 
 	"sluice/internal/status"
 )
 
 // commands are those of the control socket. Each answers and closes the
 // connection.
-var commands = map[string]func(*Master, Command, *net.UnixConn){
+var commands = map[string]func(*Master, *call){
 	"stop":    (*Master).stopCommand,
 	"status":  answering((*Master).status),
 	"restart": answering((*Master).restart),
 	"reload":  answering((*Master).reload),
+	"upgrade": (*Master).upgradeCommand,
 }
 
 // command carries out a command of the control socket.
-func (m *Master) command(c Command, conn *net.UnixConn) {
+func (m *Master) command(c *call) {
 	run := commands[c.Name]
 	if run == nil {
 		run = answering(func(*Master, context.Context, Command) Result {
 			return Result{Error: fmt.Sprintf("unknown command %q", c.Name)}
 		})
 	}
-	run(m, c, conn)
+	run(m, c)
 }
 
 // answering is a command that is over with its answer. Its context ends when the
 // client leaves.
-func answering(f func(*Master, context.Context, Command) Result) func(*Master, Command, *net.UnixConn) {
-	return func(m *Master, c Command, conn *net.UnixConn) {
-		defer conn.Close()
-		select {
-		case <-m.opened:
-		default:
-			reply(conn, Result{Error: "the server is being started"})
+func answering(f func(*Master, context.Context, Command) Result) func(*Master, *call) {
+	return func(m *Master, c *call) {
+		if !m.isOpen(c) {
 			return
 		}
 		ctx, cancel := context.WithCancelCause(context.Background())
 		defer cancel(nil)
-		conn.SetReadDeadline(time.Time{}) // the command has been read
 		go func() {
-			io.Copy(io.Discard, conn)
+			io.Copy(io.Discard, c.conn)
 			cancel(errClientLeft)
 		}()
-		reply(conn, f(m, ctx, c))
+		c.answer(f(m, ctx, c.Command))
+	}
+}
+
+// isOpen answers a call that comes too early.
+func (m *Master) isOpen(c *call) bool {
+	select {
+	case <-m.opened:
+		return true
+	default:
+		c.answer(Result{Error: "the server is being started"})
+		return false
 	}
 }
 
 var errClientLeft = errors.New("who asked for it has left")
 
 // stopCommand is answered when the server has stopped.
-func (m *Master) stopCommand(c Command, conn *net.UnixConn) {
+func (m *Master) stopCommand(c *call) {
 	m.mu.Lock()
-	m.waiting = append(m.waiting, conn)
+	m.waiting = append(m.waiting, c)
 	m.mu.Unlock()
 	if c.Now {
 		m.ask(stopNow)
@@ -131,6 +136,10 @@ func (m *Master) restart(ctx context.Context, c Command) Result {
 	if a == nil || a.sup == nil {
 		return Result{Error: fmt.Sprintf("%q is not an app with children to restart: %s", c.App, g.lacksChildren(c.App))}
 	}
+	m.steady.RLock()
+	m.restarts.Add(1)
+	m.steady.RUnlock()
+	defer m.restarts.Add(-1)
 	m.log.Info("children are restarted one after the other", "app", c.App)
 	n, err := a.sup.Restart(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,11 +37,40 @@ type Result struct {
 // control serves the control socket. Who may connect is a matter of the
 // socket's mode and, since a folder may be shared, of who the peer is.
 type control struct {
-	l   *net.UnixListener
-	run func(Command, *net.UnixConn)
+	l         *net.UnixListener
+	run       func(*call)
+	gate      gate
+	answering sync.RWMutex // read while a call is answered
+
+	mu    sync.Mutex
+	calls map[*call]bool // that have not been answered
 }
 
-func openControl(path string, run func(Command, *net.UnixConn)) (*control, error) {
+// call is a client of the control socket.
+type call struct {
+	Command
+	conn *net.UnixConn
+	from *control
+	gate gate
+	read bool // the Command has been; under from's mu
+}
+
+// answer answers a call, which is over with that.
+func (c *call) answer(r Result) {
+	c.from.answering.RLock()
+	defer c.from.answering.RUnlock()
+	reply(c.conn, r)
+	c.from.forget(c)
+}
+
+func (c *control) forget(gone *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.calls, gone)
+	gone.conn.Close()
+}
+
+func openControl(path string, run func(*call)) (*control, error) {
 	if err := clearStale(path); err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
@@ -50,42 +80,103 @@ func openControl(path string, run func(Command, *net.UnixConn)) (*control, error
 	if err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
-	c := &control{l: l, run: run}
+	return serveControl(l, run), nil
+}
+
+func serveControl(l *net.UnixListener, run func(*call)) *control {
+	c := &control{l: l, run: run, calls: map[*call]bool{}}
 	go c.serve()
-	return c, nil
+	return c
 }
 
 func (c *control) serve() {
+	defer c.gate.left()
 	for {
 		conn, err := c.l.AcceptUnix()
+		if c.gate.passes(err) {
+			c.l.SetDeadline(time.Time{})
+			continue
+		}
 		if err != nil {
 			return
 		}
-		go c.handle(conn)
+		go c.handle(c.begin(conn))
 	}
+}
+
+func (c *control) begin(conn *net.UnixConn) *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := &call{conn: conn, from: c}
+	c.calls[k] = true
+	return k
 }
 
 // commandTimeout is how long a client may take to say what it wants.
 const commandTimeout = 5 * time.Second
 
-func (c *control) handle(conn *net.UnixConn) {
-	if err := trusted(conn); err != nil {
-		reply(conn, Result{Error: err.Error()})
-		conn.Close()
+func (c *control) handle(k *call) {
+	if err := trusted(k.conn); err != nil {
+		k.answer(Result{Error: err.Error()})
 		return
 	}
-	conn.SetReadDeadline(time.Now().Add(commandTimeout))
-	line, err := bufio.NewReader(conn).ReadSlice('\n')
-	var cmd Command
-	if err == nil {
-		err = json.Unmarshal(line, &cmd)
+	in := bufio.NewReader(k.conn)
+	var line []byte
+	for err := error(os.ErrDeadlineExceeded); err != nil; {
+		k.conn.SetReadDeadline(time.Now().Add(commandTimeout))
+		if line, err = in.ReadSlice('\n'); err != nil && !k.gate.passes(err) {
+			k.answer(Result{Error: "not a command: " + err.Error()})
+			return
+		}
 	}
-	if err != nil {
-		reply(conn, Result{Error: "not a command: " + err.Error()})
-		conn.Close()
+	if err := json.Unmarshal(line, &k.Command); err != nil {
+		k.answer(Result{Error: "not a command: " + err.Error()})
 		return
 	}
-	c.run(cmd, conn)
+	c.mu.Lock()
+	k.read = true
+	k.conn.SetReadDeadline(time.Time{})
+	c.mu.Unlock()
+	c.run(k)
+}
+
+// hold has no call accepted, read or answered until release.
+func (c *control) hold() error {
+	c.gate.shut()
+	c.l.SetDeadline(time.Unix(1, 0))
+	if err := await(c.gate.held); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	for k := range c.calls {
+		k.gate.shut()
+		if !k.read {
+			k.conn.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+	c.mu.Unlock()
+	err := await(func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for k := range c.calls {
+			if !k.read && !k.gate.held() {
+				return false
+			}
+		}
+		return true
+	})
+	c.answering.Lock()
+	return err
+}
+
+func (c *control) release() {
+	c.answering.Unlock()
+	c.mu.Lock()
+	for k := range c.calls {
+		k.gate.open()
+	}
+	c.mu.Unlock()
+	c.gate.open()
 }
 
 // trusted lets in root and who runs the master.

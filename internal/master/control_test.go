@@ -14,14 +14,13 @@ import (
 func TestControl(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.sock")
 	got := make(chan Command, 8)
-	c, err := openControl(path, func(cmd Command, conn *net.UnixConn) {
-		got <- cmd
-		r := Result{OK: cmd.Name == "stop"}
+	c, err := openControl(path, func(k *call) {
+		got <- k.Command
+		r := Result{OK: k.Name == "stop"}
 		if !r.OK {
 			r.Error = "not that one"
 		}
-		reply(conn, r)
-		conn.Close()
+		k.answer(r)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -47,9 +46,9 @@ func TestControl(t *testing.T) {
 
 func TestControlGarbage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.sock")
-	c, err := openControl(path, func(cmd Command, conn *net.UnixConn) {
-		t.Errorf("carried out: %+v", cmd)
-		conn.Close()
+	c, err := openControl(path, func(k *call) {
+		t.Errorf("carried out: %+v", k.Command)
+		k.answer(Result{})
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -183,6 +183,17 @@ func (m *Master) enter(g *generation) error {
 	return nil
 }
 
+// giveBack gives back the place of a worker that has ended and gets no successor,
+// while others of its generation still finish what they have.
+func (m *Master) giveBack(w *workerProcess) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g := w.gen; g.places != nil { // else it has ended itself, with all of them
+		m.places[w.place] = false
+		g.places[w.index-1] = 0 // no worker's
+	}
+}
+
 // living are the workers that there are.
 func (g *generation) living() (all []*workerProcess) {
 	for _, w := range g.workers {

@@ -40,6 +40,12 @@ func (w *workerProcess) guard() {
 func (w *workerProcess) replace() {
 	m := w.m
 	m.log.Error("worker died and is replaced", "pid", w.child.PID(), "ending", w.child.Ending())
+	w.takePlace()
+}
+
+// takePlace is replace for one of which the log knows.
+func (w *workerProcess) takePlace() {
+	m := w.m
 	w.succeed()
 	m.mu.Lock()
 	w.gen.replacing--
@@ -87,6 +93,7 @@ func (w *workerProcess) forget() {
 // drained is the end of a worker whose generation does not serve any more.
 func (m *Master) drained(w *workerProcess) {
 	w.forget()
+	m.giveBack(w)
 	level := m.log.Info
 	if !w.child.Ending().OK() {
 		level = m.log.Error
@@ -97,6 +104,8 @@ func (m *Master) drained(w *workerProcess) {
 
 // endIfGone ends a generation that does not serve any more with its last worker.
 func (m *Master) endIfGone(g *generation) {
+	m.steady.RLock()
+	defer m.steady.RUnlock()
 	m.mu.Lock()
 	last := !m.stopping && g.state == draining && !g.ending && g.replacing == 0 && len(g.living()) == 0
 	g.ending = g.ending || last

@@ -21,13 +21,14 @@ import (
 // secret a worker knows the master from a worker that was taken over.
 const fileInbox = "inbox"
 
-// packet is what comes in an inbox. It has a descriptor for each heir, or for each
-// connection.
+// packet is what comes in an inbox. It has a descriptor for each heir, for each
+// connection, or for each log.
 type packet struct {
 	Secret      string         `json:"secret,omitempty"` // with heirs, or none
 	Heirs       int            `json:"heirs,omitempty"`
 	Order       uint64         `json:"order,omitempty"` // with heirs: is confirmed
 	Connections []http1.Parked `json:"connections,omitempty"`
+	Logs        []string       `json:"logs,omitempty"` // with the secret: the files that take their places
 }
 
 // Bounds of a packet.
@@ -105,7 +106,8 @@ type inbox struct {
 	secret string
 	front  *http1.Server
 	done   func(order uint64)
-	named  chan struct{} // closed when the first heirs have been named
+	logs   map[string]*os.File // that can be replaced
+	named  chan struct{}       // closed when the first heirs have been named
 
 	mu       sync.Mutex
 	heirs    []*net.UnixConn
@@ -151,12 +153,12 @@ func (in *inbox) serve() error {
 	}
 }
 
-// plausible reports whether a packet is one of the two that there are.
+// plausible reports whether a packet is one of the three that there are.
 func (in *inbox) plausible(p *packet, fds int) bool {
 	if len(p.Connections) > 0 {
 		return p.Heirs == 0 && fds == len(p.Connections)
 	}
-	return p.Heirs == fds && subtle.ConstantTimeCompare([]byte(p.Secret), []byte(in.secret)) == 1
+	return p.Heirs+len(p.Logs) == fds && (p.Heirs == 0 || p.Logs == nil) && subtle.ConstantTimeCompare([]byte(p.Secret), []byte(in.secret)) == 1
 }
 
 // take takes over what came: the connections, or those who get them.
@@ -166,6 +168,11 @@ func (in *inbox) take(p packet, fds []int) {
 		in.front.Adopt(c)
 	}
 	if len(p.Connections) > 0 {
+		return
+	}
+	if p.Logs != nil {
+		in.reopen(p.Logs, fds)
+		in.done(p.Order)
 		return
 	}
 	var heirs []*net.UnixConn
@@ -187,6 +194,16 @@ func (in *inbox) take(p packet, fds []int) {
 	}
 	in.once.Do(func() { close(in.named) })
 	in.done(p.Order)
+}
+
+// reopen puts new files in the places of the logs.
+func (in *inbox) reopen(names []string, fds []int) {
+	for i, name := range names {
+		if f := in.logs[name]; f != nil {
+			replaceFile(f, fds[i])
+		}
+		unix.Close(fds[i])
+	}
 }
 
 // retire has the server give its connections to the heirs, as soon as these are

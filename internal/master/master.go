@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"sluice/internal/config"
+	"sluice/internal/early"
 	"sluice/internal/systemd"
 	"sluice/spawner"
 )
@@ -40,6 +41,9 @@ type Options struct {
 	// Load loads the configuration again, with what the command line adds, and
 	// checks what can be checked; nil: there is nothing to load.
 	Load func() (*config.Config, error)
+	// Anew: the command line comes to the same server whenever it is executed, so
+	// that another binary can take over.
+	Anew bool
 	// Ready is called when every listener accepts and the first children of
 	// every app are ready, or have failed their first start.
 	Ready func(listening []net.Addr)
@@ -75,37 +79,59 @@ type Master struct {
 	ringing  []*ledger     // theirs, likewise
 	desks    []*scriptDesk // of workers, some of which may have gone
 	stopping bool
-	waiting  []*net.UnixConn // want to hear when the server has stopped
+	waiting  []*call // want to hear when the server has stopped
 
-	stops chan stopKind
+	stops    chan stopKind
+	stopped  chan struct{}  // closed when a stop begins
+	signaled chan os.Signal // that nobody has looked at
+	steady   sync.RWMutex   // read by who changes what lasts, beside a reload; written by who describes it
+	restarts atomic.Int32   // rolling ones, under way
+	usr1     chan struct{}  // of one
+	usr2     chan struct{}  // of one
+	images   chan *image    // that Run is to execute
+	asked    *call          // wants to hear of the upgrade that has led to this program; nil: nobody
 }
 
 func newMaster(o Options) *Master {
-	m := &Master{opt: o, stops: make(chan stopKind, 8), opened: make(chan struct{}), hups: make(chan struct{}, 1), reloaded: make(chan struct{}, 1), pulse: make(chan struct{})}
+	m := &Master{opt: o, stops: make(chan stopKind, 8), stopped: make(chan struct{}), signaled: early.Signals,
+		usr1: make(chan struct{}, 1), usr2: make(chan struct{}, 1), images: make(chan *image), opened: make(chan struct{}), hups: make(chan struct{}, 1), reloaded: make(chan struct{}, 1), pulse: make(chan struct{})}
 	m.logTo, m.log = newLogSwitch()
 	return m
 }
 
 // Run runs a server until it is stopped. It has to be called from below Main.
 func Run(o Options) error {
-	// Signals that come while the server is made wait: they would leave behind what
-	// there is of it, and a reload would end it.
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
-	m := newMaster(o)
-	m.passed = systemd.Inherit()
-	defer m.close()
-	g, err := m.open()
-	if err != nil {
-		return err
+	if isTrial() {
+		return trial(o)
 	}
+	m := newMaster(o)
+	defer signal.Stop(m.signaled)
 	quit := make(chan struct{})
+	var start func() error
+	if Executed() {
+		e, err := m.takeOver()
+		if err != nil {
+			return err
+		}
+		defer m.close()
+		start = func() error { m.upgraded(e); return nil }
+	} else {
+		// Signals that come while the server is made wait: they would leave behind
+		// what there is of it, and a reload would end it.
+		signal.Notify(m.signaled, early.Meaning...)
+		m.passed = systemd.Inherit()
+		defer m.close()
+		g, err := m.open()
+		if err != nil {
+			return err
+		}
+		start = func() error { return m.start(g) }
+	}
 	defer close(quit)
-	go m.signals(signals, quit)
+	go m.signals(quit)
 	go m.watchdog(quit)
 	started := make(chan error, 1)
-	go func() { started <- m.start(g) }()
+	go func() { started <- start() }()
 	for {
 		select {
 		case err := <-started:
@@ -116,6 +142,8 @@ func Run(o Options) error {
 			started = nil
 			go m.reloads(quit)
 		case <-m.pulse:
+		case i := <-m.images:
+			i.failed <- m.execute(i)
 		case k := <-m.stops:
 			m.stop(k)
 			return nil
@@ -200,12 +228,12 @@ func (m *Master) isStopping() bool {
 	return m.stopping
 }
 
-func (m *Master) signals(c <-chan os.Signal, quit <-chan struct{}) {
+func (m *Master) signals(quit <-chan struct{}) {
 	timely := 0
 	for {
 		var s os.Signal
 		select {
-		case s = <-c:
+		case s = <-m.signaled:
 		case <-quit:
 			return
 		}
@@ -219,13 +247,20 @@ func (m *Master) signals(c <-chan os.Signal, quit <-chan struct{}) {
 				m.ask(stopNow)
 			}
 		case syscall.SIGHUP:
-			select {
-			case m.hups <- struct{}{}:
-			default: // the one before has not begun
-			}
-		default:
-			m.log.Warn("signal is not supported yet", "signal", s)
+			note(m.hups)
+		case syscall.SIGUSR1:
+			note(m.usr1)
+		case syscall.SIGUSR2:
+			note(m.usr2)
 		}
+	}
+}
+
+// note leaves word in a channel of one.
+func note(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // the one before has not been taken
 	}
 }
 
@@ -263,8 +298,7 @@ func (m *Master) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.waiting {
-		reply(c, Result{OK: true})
-		c.Close()
+		c.answer(Result{OK: true})
 	}
 }
 

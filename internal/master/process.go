@@ -22,7 +22,7 @@ type workerProcess struct {
 	wire    *wire
 	inbox   *net.UnixConn // by which it gets descriptors
 	secret  string        // that comes with what the master sends there
-	out     chan message  // what the master says, in order
+	out     chan saying   // what the master says, in order
 	ready   chan error
 	began   time.Time
 	missing bool            // it died in a draft, and nobody has replaced it; under the master's mu
@@ -32,6 +32,12 @@ type workerProcess struct {
 	mu     sync.Mutex
 	last   uint64 // order
 	orders map[uint64]chan struct{}
+}
+
+// saying is a message, or said is closed when all before it have been sent.
+type saying struct {
+	message
+	said chan struct{}
 }
 
 // Bounds of a worker that does not listen: it is killed, and replaced. Whoever
@@ -48,7 +54,7 @@ func (w *workerProcess) tell(m message) {
 		return
 	}
 	select {
-	case w.out <- m:
+	case w.out <- saying{message: m}:
 	default:
 		w.deaf(fmt.Errorf("%d messages wait for it", tellQueue))
 	}
@@ -59,11 +65,29 @@ func (w *workerProcess) talk() {
 	for {
 		select {
 		case m := <-w.out:
+			if m.said != nil {
+				close(m.said)
+				continue
+			}
 			w.wire.f.SetWriteDeadline(time.Now().Add(tellTimeout))
-			err := w.wire.send(m)
+			err := w.wire.send(m.message)
 			if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
 				w.deaf(err)
 			}
+		case <-w.child.Done():
+			return
+		}
+	}
+}
+
+// said waits until a worker has been sent all that it was told.
+func (w *workerProcess) said() {
+	said := make(chan struct{})
+	for out := w.out; ; out = nil {
+		select {
+		case out <- saying{said: said}:
+		case <-said:
+			return
 		case <-w.child.Done():
 			return
 		}

@@ -92,7 +92,7 @@ func TestWorkerRepeatsItself(t *testing.T) {
 	defer reaper.Close()
 	ours, theirs, err := wirePair()
 	must(t, err)
-	w := &workerProcess{m: m, gen: m.current, index: 1, place: 1, child: fork(t, reaper), wire: newWire(ours), out: make(chan message, 1), ready: make(chan error, 1)}
+	w := &workerProcess{m: m, gen: m.current, index: 1, place: 1, child: fork(t, reaper), wire: newWire(ours), out: make(chan saying, 1), ready: make(chan error, 1)}
 	worker := newWire(theirs)
 	for range 5 {
 		must(t, worker.send(message{Ready: true}))

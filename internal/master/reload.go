@@ -194,7 +194,7 @@ func (g *generation) changeSockets(before *generation) (removed []*socket, surpl
 	surplus = map[*socket][]*os.File{}
 	for i, s := range g.sockets {
 		if slices.Contains(before.sockets, s) {
-			if err := s.change(g.cfg.Listeners[i]); err != nil {
+			if err := s.change(g.cfg.Listeners[i]); err != nil && !g.m.isStopping() { // else it is closed
 				g.m.log.Error("listener is not changed", "address", s.addr, "err", err)
 			}
 		} else {

@@ -20,24 +20,35 @@ import (
 // has gone. It trusts nothing that the worker says: what is run, as whom and how
 // is its places' to say.
 type scriptDesk struct {
-	places []*assemble.Place
-	conn   *net.UnixConn
-	log    *slog.Logger
-	grace  time.Duration    // of what still runs when the worker has gone
-	bad    func(error)      // the worker says what none says
-	owner  *spawner.Scripts // of what the worker started
-	start  []cgi.Starter    // by place
-	starts sync.WaitGroup   // of run
-	done   chan struct{}    // closed when the worker and all its scripts have gone
+	generation int // of the worker
+	places     []*assemble.Place
+	conn       *net.UnixConn
+	log        *slog.Logger
+	grace      time.Duration    // of what still runs when the worker has gone
+	bad        func(error)      // the worker says what none says
+	owner      *spawner.Scripts // of what the worker started
+	start      []cgi.Starter    // by place
+	starts     sync.WaitGroup   // of run
+	done       chan struct{}    // closed when the worker and all its scripts have gone
+
+	gate gate
 
 	mu      sync.Mutex
-	running map[uint64]cgi.Process // by the worker's number; nil while it is being started
-	count   map[string]int         // of running, by app
+	running map[uint64]deskScript // by the worker's number
+	count   map[string]int        // of running, by app
+	telling int                   // news that the worker is being told
+}
+
+// deskScript is a script of a desk.
+type deskScript struct {
+	app   string
+	stop  syscall.Signal
+	child cgi.Process // nil while it is being started
 }
 
 func newScriptDesk(places []*assemble.Place, conn *net.UnixConn, owner *spawner.Scripts, grace time.Duration, log *slog.Logger) *scriptDesk {
 	d := &scriptDesk{places: places, conn: conn, owner: owner, grace: grace, log: log, done: make(chan struct{}),
-		running: map[uint64]cgi.Process{}, count: map[string]int{}}
+		running: map[uint64]deskScript{}, count: map[string]int{}}
 	for _, p := range places {
 		var st cgi.Starter
 		if p != nil {
@@ -54,8 +65,13 @@ func (d *scriptDesk) serve() {
 	defer d.starts.Wait()
 	defer func() { d.owner.Stop(d.grace) }()
 	defer d.conn.Close()
+	defer d.gate.left()
 	for {
 		call, files, err := receiveCall(d.conn)
+		if d.gate.passes(err) {
+			d.conn.SetReadDeadline(time.Time{})
+			continue
+		}
 		if err == nil {
 			err = d.handle(call, files)
 		} else {
@@ -111,7 +127,7 @@ func (d *scriptDesk) reserve(c scriptCall) (*assemble.Place, error) {
 	if d.count[p.App.Name] >= 2*p.App.Max {
 		return nil, fmt.Errorf("%d scripts of app %q run: %w", 2*p.App.Max, p.App.Name, syscall.EAGAIN)
 	}
-	d.running[c.Script] = nil
+	d.running[c.Script] = deskScript{app: p.App.Name, stop: p.Options.Stop}
 	d.count[p.App.Name]++
 	return p, nil
 }
@@ -121,18 +137,29 @@ func (d *scriptDesk) run(c scriptCall, p *assemble.Place, files []*os.File) {
 	proc, err := d.launch(c, p, files)
 	closeFiles(files)
 	if err != nil {
-		d.forget(c.Script, p)
+		d.forget(c.Script)
 		d.refuse(c.Script, err)
+		d.told()
 		return
 	}
 	d.mu.Lock()
-	d.running[c.Script] = proc
+	s := d.running[c.Script]
+	s.child = proc
+	d.running[c.Script] = s
+	d.telling++
 	d.mu.Unlock()
 	d.tell(scriptNews{Script: c.Script, PID: proc.PID()})
+	d.told()
+	d.attend(c.Script, proc)
+}
+
+// attend waits for the end of a script, and says so.
+func (d *scriptDesk) attend(script uint64, proc cgi.Process) {
 	<-proc.Done()
-	d.forget(c.Script, p)
+	d.forget(script)
 	end := proc.Ending()
-	d.tell(scriptNews{Script: c.Script, End: &end})
+	d.tell(scriptNews{Script: script, End: &end})
+	d.told()
 }
 
 func (d *scriptDesk) launch(c scriptCall, p *assemble.Place, files []*os.File) (cgi.Process, error) {
@@ -147,18 +174,26 @@ func (d *scriptDesk) launch(c scriptCall, p *assemble.Place, files []*os.File) (
 	return d.start[c.Start.Place].Start(cmd, files[0], files[1], files[2])
 }
 
-func (d *scriptDesk) forget(script uint64, p *assemble.Place) {
+// forget takes a script off the list; told is called when the worker knows.
+func (d *scriptDesk) forget(script uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.count[d.running[script].app]--
 	delete(d.running, script)
-	d.count[p.App.Name]--
+	d.telling++
+}
+
+func (d *scriptDesk) told() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.telling--
 }
 
 // signal passes a signal on to a script of this worker. One that has ended is no
 // mistake: the news of it may be on its way.
 func (d *scriptDesk) signal(script uint64, s syscall.Signal) {
 	d.mu.Lock()
-	proc := d.running[script]
+	proc := d.running[script].child
 	d.mu.Unlock()
 	if proc != nil && s > 0 {
 		proc.Signal(s)

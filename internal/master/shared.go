@@ -57,6 +57,11 @@ func (m *Master) openBells() error {
 	if err != nil {
 		return err
 	}
+	m.listenTo(mem)
+	return nil
+}
+
+func (m *Master) listenTo(mem *memory) {
 	m.bellsFile, m.bells = mem, spawner.NewBells(mem.bytes)
 	m.deaf = m.bells.Listen(0, func() {
 		m.mu.Lock()
@@ -66,7 +71,6 @@ func (m *Master) openBells() error {
 			l.Wake()
 		}
 	})
-	return nil
 }
 
 // seats are those of the clients, for as many generations as have the same bound.
@@ -119,18 +123,19 @@ func mapShared(f *os.File, size int) ([]byte, error) {
 }
 
 // vacate takes back what a worker held that has been reaped.
-func (w *workerProcess) vacate() {
-	g := w.gen
-	g.board.ClearPlace(w.index)
+func (w *workerProcess) vacate() { w.gen.vacate(w.index, w.place) }
+
+func (g *generation) vacate(index, place int) {
+	g.board.ClearPlace(index)
 	for _, a := range g.apps {
 		for _, l := range a.ledgers {
-			l.ClearPlace(w.place)
+			l.ClearPlace(place)
 		}
 	}
 	if g.seats != nil {
-		g.seats.ClearPlace(w.place)
+		g.seats.ClearPlace(place)
 	}
-	g.lock.Clear(w.index)
+	g.lock.Clear(index)
 }
 
 // shared is the memory as a worker has it.

@@ -46,6 +46,8 @@ var (
 // startWorker starts a worker and waits until it is ready; if its generation serves
 // also until it accepts.
 func (g *generation) startWorker(index int) error {
+	g.m.steady.RLock()
+	defer g.m.steady.RUnlock()
 	w, err := g.fork(index)
 	if err != nil {
 		return fmt.Errorf("start worker: %w", err)
@@ -187,7 +189,7 @@ func (g *generation) fork(index int) (*workerProcess, error) {
 		return nil, err
 	}
 	defer null.Close()
-	w := &workerProcess{m: m, gen: g, index: index, place: g.places[index-1], wire: newWire(ours), out: make(chan message, tellQueue),
+	w := &workerProcess{m: m, gen: g, index: index, place: g.places[index-1], wire: newWire(ours), out: make(chan saying, tellQueue),
 		ready: make(chan error, 1), orders: map[uint64]chan struct{}{}, began: time.Now(), secret: rand.Text()}
 	w.wire.most = maxWord
 	fail := func(err error) (*workerProcess, error) {
@@ -262,8 +264,8 @@ func (w *workerProcess) openDesk() error {
 		return err
 	}
 	w.own = append(w.own, inheritedFile{fileScripts, theirs})
-	w.desk = newScriptDesk(g.scripts, conn, &spawner.Scripts{Reaper: m.reaper}, assemble.ScriptGrace(g.cfg), m.log)
-	w.desk.bad = w.deaf
+	w.desk = newScriptDesk(g.scripts, conn, &spawner.Scripts{Reaper: m.reaper, Do: OnMain}, assemble.ScriptGrace(g.cfg), m.log)
+	w.desk.bad, w.desk.generation = w.deaf, g.number
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.desks = append(slices.DeleteFunc(m.desks, (*scriptDesk).ended), w.desk)

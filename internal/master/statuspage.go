@@ -1,11 +1,13 @@
 package master
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/config"
@@ -20,6 +22,7 @@ type statusPage struct {
 	server  *http.Server
 	served  sync.WaitGroup
 	once    sync.Once
+	over    atomic.Bool // closed
 }
 
 // What a client of the status may take: whoever it is, the master waits for
@@ -29,6 +32,7 @@ const (
 	pageRead    = 5 * time.Second
 	pageWrite   = 30 * time.Second
 	pageHeader  = 16 << 10 // bytes
+	pagePause   = 500 * time.Millisecond
 )
 
 // openPage binds the address of the status, or takes it over.
@@ -76,11 +80,27 @@ func (p *statusPage) serve(m *Master) {
 	p.served.Go(func() { p.server.Serve(l) })
 }
 
+// pause has nobody answered until serve: who is being answered has a moment.
+func (p *statusPage) pause() {
+	if p == nil || p.server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pagePause)
+	defer cancel()
+	if p.server.Shutdown(ctx) != nil {
+		p.server.Close()
+	}
+	p.served.Wait()
+}
+
+func (p *statusPage) closed() bool { return p.over.Load() }
+
 // close ends it, and cuts off who is being answered.
 func (p *statusPage) close() {
 	if p == nil {
 		return
 	}
+	p.over.Store(true)
 	p.once.Do(func() {
 		if p.server != nil {
 			p.server.Close()

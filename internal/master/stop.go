@@ -35,6 +35,7 @@ func (m *Master) ask(k stopKind) {
 func (m *Master) stop(k stopKind) {
 	m.mu.Lock()
 	m.stopping = true
+	close(m.stopped)
 	gens, timeout := slices.Clone(m.gens), m.current.cfg.StopTimeout
 	m.mu.Unlock()
 	workers := m.living()

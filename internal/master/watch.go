@@ -27,6 +27,10 @@ func (m *Master) reloads(quit <-chan struct{}) {
 			m.reloadLogged("SIGHUP", false)
 		case <-changed:
 			m.reloadLogged("a change of its files", true)
+		case <-m.usr1:
+			m.reopenLogged()
+		case <-m.usr2:
+			m.upgradeLogged("SIGUSR2", nil)
 		case <-m.reloaded: // by somebody else
 		case <-quit:
 			return

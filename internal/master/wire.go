@@ -95,6 +95,8 @@ type wire struct {
 	in  *bufio.Reader
 	// most is the longest message that is taken in, in bytes; 0: any.
 	most int
+	part []byte // of a message whose rest has not come
+	gate gate
 }
 
 // maxWord is the longest message of a worker: one that says more would have its
@@ -123,8 +125,13 @@ func (w *wire) send(m message) error {
 // receive calls f for each message until the other end is gone: that it had not
 // read everything makes its end a reset.
 func (w *wire) receive(f func(message)) error {
+	defer w.gate.left()
 	for {
 		line, err := w.line()
+		if w.gate.passes(err) {
+			w.f.SetReadDeadline(time.Time{})
+			continue
+		}
 		if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
 			return nil
 		}
@@ -139,17 +146,33 @@ func (w *wire) receive(f func(message)) error {
 	}
 }
 
-func (w *wire) line() (line []byte, err error) {
+// line reads a message. What has come of one that is not complete stays for the next
+// call.
+func (w *wire) line() ([]byte, error) {
 	for {
 		part, err := w.in.ReadSlice('\n')
-		line = append(line, part...)
+		w.part = append(w.part, part...)
 		switch {
-		case w.most > 0 && len(line) > w.most:
+		case w.most > 0 && len(w.part) > w.most:
 			return nil, fmt.Errorf("a message of more than %d bytes", w.most)
-		case err != bufio.ErrBufferFull:
-			return line, err
+		case err == bufio.ErrBufferFull:
+		case err != nil:
+			return nil, err
+		default:
+			line := w.part
+			w.part = nil
+			return line, nil
 		}
 	}
 }
+
+// hold has nothing taken in until release: what comes waits in the socket, and part
+// is what has come of a message.
+func (w *wire) hold() {
+	w.gate.shut()
+	w.f.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (w *wire) release() { w.gate.open() }
 
 func (w *wire) close() { w.f.Close() }

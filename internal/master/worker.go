@@ -212,17 +212,24 @@ func (w *worker) start(s *setup) error {
 	if err := w.openAcceptor(s.Config, files, s.Index, place); err != nil {
 		return err
 	}
-	return w.openInbox(files[fileInbox], s.Secret)
+	logs := map[string]*os.File{}
+	for _, name := range []string{fileErrorLog, fileAccessLog} {
+		for _, f := range files[name] {
+			logs[name] = f
+		}
+	}
+	return w.openInbox(files[fileInbox], s.Secret, logs)
 }
 
 // openInbox has the worker take over connections, and learn who takes over its own.
-func (w *worker) openInbox(files []*os.File, secret string) (err error) {
+func (w *worker) openInbox(files []*os.File, secret string, logs map[string]*os.File) (err error) {
 	if len(files) != 1 {
 		return errors.New("the master did not hand over an inbox")
 	}
 	if w.inbox, err = newInbox(files[0], secret, w.front, w.confirm); err != nil {
 		return err
 	}
+	w.inbox.logs = logs
 	go func() {
 		if err := w.inbox.serve(); err != nil && err != io.EOF {
 			w.log.Error("no connection is taken over any more", "err", err)

@@ -39,6 +39,9 @@ const (
 	recordWords = 32
 )
 
+// LayoutVersion is that of what is in the memory, and of an OwnerState.
+const LayoutVersion = layoutVersion
+
 // slotFinishing is a bit beside the state of a slot.
 const slotFinishing = 1 << 8
 

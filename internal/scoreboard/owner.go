@@ -3,6 +3,7 @@ package scoreboard
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -51,6 +52,43 @@ func Create(mem []byte, l Layout, h Head) (*Owner, error) {
 		o.apps = append(o.apps, app)
 	}
 	return o, safely(o.format)
+}
+
+// OwnerState is what an Owner has in private, for a successor in the same process.
+type OwnerState struct {
+	Version    string
+	PID        int
+	Started    time.Time
+	Generation int
+	Workers    []Worker
+	Apps       []App
+}
+
+// Describe describes it.
+func (o *Owner) Describe() OwnerState {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := OwnerState{o.version, o.pid, o.started, o.gen, slices.Clone(o.workers), slices.Clone(o.apps)}
+	for i := range s.Apps {
+		s.Apps[i].Slots = slices.Clone(s.Apps[i].Slots)
+	}
+	return s
+}
+
+// Resume is the Owner of memory that was formatted for the same Layout by one that
+// was in that State.
+func Resume(mem []byte, l Layout, s OwnerState) (*Owner, error) {
+	if err := l.check(); err != nil {
+		return nil, fmt.Errorf("scoreboard: %w", err)
+	}
+	w, err := wordsOf(mem)
+	if err != nil {
+		return nil, fmt.Errorf("scoreboard: %w", err)
+	}
+	if len(w) < l.words() || len(s.Workers) != l.Places || len(s.Apps) != len(l.Apps) {
+		return nil, errors.New("scoreboard: of another layout")
+	}
+	return &Owner{b: &Board{newBoard(w, l)}, version: s.Version, pid: s.PID, started: s.Started, gen: s.Generation, workers: s.Workers, apps: s.Apps}, nil
 }
 
 func (o *Owner) format() {
