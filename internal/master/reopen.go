@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ func (m *Master) reopenLogged() {
 	m.mu.Lock()
 	gens := m.gens
 	m.mu.Unlock()
-	for _, g := range gens {
+	for _, g := range slices.Backward(gens) { // the one first where this very log is
 		if err := g.reopen(); err != nil {
 			m.log.Error("logs are not opened anew", "generation", g.number, "err", err)
 			continue
