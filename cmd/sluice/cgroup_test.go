@@ -88,6 +88,16 @@ func TestControlGroups(t *testing.T) {
 	if !strings.Contains(string(group), "/app-app/") {
 		t.Errorf("the grandchild is in %s", group)
 	}
+	// Another program in the master's place has the same groups, with all in them.
+	s.upgrade()
+	s.upgrade()
+	procs, err = os.ReadFile(filepath.Join(dir, "sluice", "cgroup.procs"))
+	if err != nil || !slices.Contains(strings.Fields(string(procs)), strconv.Itoa(s.pid())) {
+		t.Errorf("the master is not in the leaf any more: %q, %v", procs, err)
+	}
+	if !alive(grandchild) || !slices.Contains(s.children(), child) {
+		t.Errorf("grandchild %v, children %v, was %d", alive(grandchild), s.children(), child)
+	}
 	syscall.Kill(child, syscall.SIGKILL)
 	if !waitFor(2*time.Second, func() bool { return !alive(grandchild) }) {
 		t.Error("a grandchild outlives its child")
