@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -20,7 +21,9 @@ func (s *site) status() *status.Status {
 	cmd.Dir = s.dir
 	out, err := cmd.Output()
 	if err != nil {
-		s.t.Fatalf("sluice status: %v", err)
+		var e *exec.ExitError
+		errors.As(err, &e)
+		s.t.Fatalf("sluice status: %v: %s", err, e.Stderr)
 	}
 	return decodeStatus(s.t, out)
 }

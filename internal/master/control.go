@@ -110,6 +110,9 @@ func (c *control) begin(k *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls[k] = true
+	if !k.read {
+		k.conn.SetReadDeadline(time.Now().Add(commandTimeout))
+	}
 }
 
 // commandTimeout is how long a client may take to say what it wants.
@@ -122,12 +125,16 @@ func (c *control) handle(k *call) {
 	}
 	in := bufio.NewReader(k.conn)
 	var line []byte
-	for err := error(os.ErrDeadlineExceeded); err != nil; {
-		k.conn.SetReadDeadline(time.Now().Add(commandTimeout))
-		if line, err = in.ReadSlice('\n'); err != nil && !k.gate.passes(err) {
+	for {
+		var err error
+		if line, err = in.ReadSlice('\n'); err == nil {
+			break
+		}
+		if !k.gate.passes(err) {
 			k.answer(Result{Error: "not a command: " + err.Error()})
 			return
 		}
+		k.conn.SetReadDeadline(time.Now().Add(commandTimeout))
 	}
 	if err := json.Unmarshal(line, &k.Command); err != nil {
 		k.answer(Result{Error: "not a command: " + err.Error()})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -263,7 +264,7 @@ func (v *inventory) desk(d *scriptDesk) estateDesk {
 
 func (v *inventory) generation(g *generation) estateGeneration {
 	d := estateGeneration{Number: g.number, Draining: g.state == draining, Config: g.loaded, ErrorLog: v.file(g.errlog), Access: v.file(g.access),
-		Lock: g.lock.Describe(v.file), Apps: map[string]int{}, Seats: -1, Page: -1, Places: g.places}
+		Lock: g.lock.Describe(v.file), Apps: map[string]int{}, Seats: -1, Page: -1, Places: slices.Clone(g.places)}
 	b := g.board
 	d.Board = estateBoard{v.file(b.file), b.file.Name(), b.shown, b.layout, len(b.mem), b.Describe()}
 	for _, s := range g.sockets {

@@ -127,7 +127,7 @@ func (s *successor) generations() error {
 			m.current = g
 		}
 		for _, place := range g.places {
-			m.places[place] = true
+			m.places[place] = place != 0
 		}
 		m.mu.Unlock()
 	}
@@ -275,7 +275,8 @@ func (s *successor) workers() error {
 	return nil
 }
 
-// control takes over the control socket, and the clients that wait there.
+// control takes over the control socket. Who waits there is not heard before there is
+// an answer.
 func (s *successor) control() error {
 	f := s.file(s.e.Control, "control socket")
 	defer f.Close()
@@ -288,6 +289,6 @@ func (s *successor) control() error {
 		return errors.New("the control socket is none")
 	}
 	u.SetUnlinkOnClose(true)
-	s.m.control = serveControl(u, s.m.command)
+	s.listener = u
 	return nil
 }

@@ -28,6 +28,7 @@ type successor struct {
 	pages    []*statusPage
 	apps     []*app
 	desks    []*scriptDesk
+	listener *net.UnixListener // of the control socket
 }
 
 // takeOver makes this master, in a program that was executed in the place of
@@ -124,19 +125,32 @@ func (s *successor) begin() {
 		}
 		go d.serve()
 	}
+	var living, gone []*workerProcess
 	for _, g := range m.gens {
 		for i, w := range g.workers {
 			if w != nil {
-				go w.listen()
-				go w.talk()
-				go w.guard()
-				continue
+				living = append(living, w)
+			} else if place := g.places[i]; place != 0 { // else it has been given back
+				gone = append(gone, &workerProcess{m: m, gen: g, index: i + 1, place: place})
 			}
-			g.vacate(i+1, g.places[i])
-			if g.state == serving {
-				g.replacing++
-				go (&workerProcess{m: m, gen: g, index: i + 1}).takePlace()
-			}
+		}
+	}
+	for _, w := range gone {
+		w.vacate()
+		if w.gen.state == serving {
+			w.gen.replacing++
+		} else {
+			m.giveBack(w)
+		}
+	}
+	for _, w := range living {
+		go w.listen()
+		go w.talk()
+		go w.guard()
+	}
+	for _, w := range gone {
+		if w.gen.state == serving {
+			go w.takePlace()
 		}
 	}
 	for _, g := range slices.Clone(m.gens) {
@@ -154,7 +168,8 @@ func (s *successor) begin() {
 
 // answer goes on with the clients of the control socket.
 func (s *successor) answer() {
-	c := s.m.control
+	c := serveControl(s.listener, s.m.command)
+	s.m.control = c
 	for _, d := range s.e.Calls {
 		f := s.file(d.Conn, "control connection")
 		conn, err := net.FileConn(f)
