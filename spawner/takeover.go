@@ -183,10 +183,10 @@ type Inheritance struct {
 	Child func(ChildState) *Child
 }
 
-// ResumeSupervisor goes on with the children of a State. The options are as those
-// of the supervisor that it describes. The Ledger is the one that it had, opened at
-// place 0.
-func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) (*Supervisor, error) {
+// ResumeSupervisor takes over the children of a SupervisorState, for Resume. The
+// options are as those of the supervisor that it describes. The Ledger is the one that
+// it had, opened at place 0.
+func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) *Supervisor {
 	o.normalize()
 	s := newSupervisor(o)
 	for i, d := range st.Slots {
@@ -200,10 +200,7 @@ func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) (
 			k.tail.add([]byte(line))
 		}
 		path := SocketPath(o.SocketDir, o.Sockets, i)
-		bound, err := os.Lstat(path)
-		if err != nil {
-			return nil, err
-		}
+		bound, _ := os.Lstat(path) // whose name somebody has taken away keeps the socket
 		k.socket = &privateSocket{in.File(d.Socket, path), bound}
 		if d.Child != nil {
 			k.child = in.Child(*d.Child)
@@ -216,8 +213,13 @@ func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) (
 			o.Ledger.Set(i, d.Told.State, d.Told.PID)
 		}
 	}
-	if o.Ledger != nil {
-		o.Ledger.Watch(s.look)
+	return s
+}
+
+// Resume goes on.
+func (s *Supervisor) Resume() {
+	if s.opt().Ledger != nil {
+		s.opt().Ledger.Watch(s.look)
 	}
 	for _, k := range s.slots {
 		if k.runs {
@@ -226,7 +228,6 @@ func ResumeSupervisor(o SupervisorOptions, st SupervisorState, in Inheritance) (
 	}
 	s.wg.Go(s.mind)
 	s.look()
-	return s, nil
 }
 
 // resume is run for a slot that has had a life before.

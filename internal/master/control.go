@@ -100,16 +100,16 @@ func (c *control) serve() {
 		if err != nil {
 			return
 		}
-		go c.handle(c.begin(conn))
+		k := &call{conn: conn, from: c}
+		c.begin(k)
+		go c.handle(k)
 	}
 }
 
-func (c *control) begin(conn *net.UnixConn) *call {
+func (c *control) begin(k *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := &call{conn: conn, from: c}
 	c.calls[k] = true
-	return k
 }
 
 // commandTimeout is how long a client may take to say what it wants.

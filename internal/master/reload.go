@@ -31,6 +31,11 @@ func (m *Master) Reload() (*Reloaded, error) { return m.load(false) }
 func (m *Master) load(differing bool) (*Reloaded, error) {
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
+	return m.loadAlone(differing)
+}
+
+// loadAlone is load for who has reloading.
+func (m *Master) loadAlone(differing bool) (*Reloaded, error) {
 	switch {
 	case m.opt.Load == nil:
 		return nil, errNoFile
@@ -231,8 +236,12 @@ func (g *generation) going(index int, removed []*socket, surplus map[*socket][]*
 // reloadLogged is a reload of which the log says what the one who asks for it is
 // told.
 func (m *Master) reloadLogged(why string, differing bool) (*Reloaded, error) {
+	return m.logged(why, func() (*Reloaded, error) { return m.load(differing) })
+}
+
+func (m *Master) logged(why string, load func() (*Reloaded, error)) (*Reloaded, error) {
 	m.log.Info("configuration is loaded again", "because", why)
-	r, err := m.load(differing)
+	r, err := load()
 	switch {
 	case err != nil:
 		m.log.Error("reload failed, nothing has changed", "err", err)

@@ -77,11 +77,12 @@ func (m *Master) upgrade(asked *call) error {
 	}
 }
 
-// upgraded is what comes behind the exec: a generation of workers that run this
-// program, too.
+// upgraded is what comes behind the exec, before anybody else can reload: a generation
+// of workers that run this program, too.
 func (m *Master) upgraded(e *estate) {
 	m.log.Info("the program has been executed in the place of another one", "was", e.Version, "is", m.opt.Version)
-	r, err := m.reloadLogged("upgrade", false)
+	r, err := m.logged("upgrade", func() (*Reloaded, error) { return m.loadAlone(false) })
+	m.reloading.Unlock()
 	var answer Result
 	if err != nil {
 		answer.Error = fmt.Sprintf("%s -> %s\nthe workers still run %s: %v", e.Version, m.opt.Version, e.Version, err)
