@@ -26,6 +26,11 @@ type disturbance struct {
 var disturbances = []disturbance{{
 	name: "reload", title: "another configuration (the time that idle connections are kept)", times: 100, every: 150 * time.Millisecond,
 	do: map[string]func(context.Context, *disturbed) error{"sluice": reloadSluice, "nginx": reloadNginx, "lighttpd": reloadLighttpd},
+}, {
+	// A new master of nginx is a process of its own, which this program would have to
+	// find and end; lighttpd's restart above executes it anew already.
+	name: "upgrade", title: "the program is executed anew (`sluice upgrade`; nginx and lighttpd take no part)", times: 10, every: time.Second,
+	do: map[string]func(context.Context, *disturbed) error{"sluice": upgradeSluice},
 }}
 
 // Bounds of a run, so that all servers together take less than three minutes.
@@ -114,9 +119,17 @@ func reloadSluice(ctx context.Context, d *disturbed) error {
 	if err := d.another("sluice.toml"); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, d.b.sluice, "reload", "--control", filepath.Join(d.in.dir, "run", "control.sock")).CombinedOutput()
+	return d.command(ctx, "reload")
+}
+
+// upgradeSluice has it execute its program again.
+func upgradeSluice(ctx context.Context, d *disturbed) error { return d.command(ctx, "upgrade") }
+
+// command is one of sluice's, which returns when it has been carried out.
+func (d *disturbed) command(ctx context.Context, name string) error {
+	out, err := exec.CommandContext(ctx, d.b.sluice, name, "--control", filepath.Join(d.in.dir, "run", "control.sock")).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("sluice reload: %w: %s", err, strings.Join(strings.Fields(string(out)), " "))
+		return fmt.Errorf("sluice %s: %w: %s", name, err, strings.Join(strings.Fields(string(out)), " "))
 	}
 	return nil
 }
