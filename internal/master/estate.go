@@ -321,19 +321,7 @@ func (e *estate) write() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := memoryFile("estate")
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	f := os.NewFile(uintptr(fd), "estate")
-	if _, err = f.Write(b); err == nil {
-		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, envSeals)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return sealed("estate", b)
 }
 
 // readEstate reads what write has written, and closes it.

@@ -190,12 +190,17 @@ func writeEnv(env []string) (*os.File, error) {
 	for _, kv := range env {
 		b = append(append(b, kv...), 0)
 	}
-	fd, err := memoryFile("environment")
+	return sealed("environment", b)
+}
+
+// sealed is a memory file with a content that nobody can change any more.
+func sealed(name string, content []byte) (*os.File, error) {
+	fd, err := memoryFile(name)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	f := os.NewFile(uintptr(fd), "environment")
-	if _, err = f.Write(b); err == nil {
+	f := os.NewFile(uintptr(fd), name)
+	if _, err = f.Write(content); err == nil {
 		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, envSeals)
 	}
 	if err != nil {
