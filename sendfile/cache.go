@@ -123,7 +123,7 @@ func (c *Cache) find(k key) (*entry, found) {
 	switch {
 	case e == nil:
 		e = &entry{key: k, opened: make(chan struct{})}
-		c.put(e)
+		c.files[k] = e
 		return e, mine
 	case !e.ready:
 		return e, others
@@ -146,10 +146,10 @@ func (c *Cache) load(e *entry) (*File, error) {
 	e.file, e.err = file, err
 	close(e.opened)
 	if err != nil {
-		c.give(e)
+		delete(c.files, e.key) // nothing had to make room for it
 		return nil, err
 	}
-	e.ready = true
+	c.put(e)
 	return file.retain(), nil // one owner is the caller, one the cache
 }
 
@@ -180,14 +180,13 @@ func (c *Cache) current(e *entry) bool {
 	return again.is == e.file.is
 }
 
-// put makes room for an entry, with mu held.
+// put makes room for an entry whose file is open, with mu held.
 func (c *Cache) put(e *entry) {
 	if len(c.ring) >= c.most {
 		c.makeRoom()
 	}
-	e.place = len(c.ring)
+	e.ready, e.place = true, len(c.ring)
 	c.ring = append(c.ring, e)
-	c.files[e.key] = e
 	if c.sweep == nil {
 		c.sweep = time.AfterFunc(cacheIdle, c.giveIdle)
 	}
@@ -208,7 +207,7 @@ func (c *Cache) makeRoom() {
 func (e *entry) idle() bool {
 	was := e.used
 	e.used = false
-	return e.ready && !was
+	return !was
 }
 
 // drop gives an entry up, if the cache still has it.
@@ -227,9 +226,7 @@ func (c *Cache) give(e *entry) {
 	c.ring[e.place], last.place = last, e.place
 	c.ring[len(c.ring)-1] = nil
 	c.ring = c.ring[:len(c.ring)-1]
-	if e.ready {
-		e.file.Close()
-	}
+	e.file.Close()
 }
 
 // giveIdle gives up what nobody asks for, so that neither the space of a deleted file nor its file system is held.
@@ -256,8 +253,6 @@ func (c *Cache) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := len(c.ring) - 1; i >= 0; i-- {
-		if e := c.ring[i]; e.ready {
-			c.give(e)
-		}
+		c.give(c.ring[i])
 	}
 }

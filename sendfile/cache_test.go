@@ -191,11 +191,13 @@ func TestCacheKeepsWhatIsSent(t *testing.T) {
 	}
 }
 
-// TestCacheFailures: what cannot be opened is looked for each time.
+// TestCacheFailures: what cannot be opened is looked for each time, and no kept file has to make room for it.
 func TestCacheFailures(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Mkdir(dir+"/d", 0o755))
-	c := NewCache(4, nil)
+	must(t, os.WriteFile(dir+"/kept", []byte("kept"), 0o644))
+	c := NewCache(1, nil)
+	wantText(t, c, dir, "kept", "kept")
 	for range 3 {
 		for name, want := range map[string]int{"missing": 404, "d": 403, "../x": 403, "": 403, "a\x00": 404} {
 			if _, status := read(t, c, dir, name); status != want {
@@ -203,8 +205,8 @@ func TestCacheFailures(t *testing.T) {
 			}
 		}
 	}
-	if len(c.files) != 0 || len(c.ring) != 0 {
-		t.Errorf("failures are kept: %v", c.files)
+	if len(c.files) != 1 || len(c.ring) != 1 {
+		t.Errorf("failures are kept, or take a place: %v", c.files)
 	}
 	must(t, os.WriteFile(dir+"/missing", []byte("here"), 0o644))
 	wantText(t, c, dir, "missing", "here")

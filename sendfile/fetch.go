@@ -68,6 +68,11 @@ type Fetched struct {
 // Size is how long the body is; -1: the store does not say.
 func (g *Fetched) Size() int64 { return g.size }
 
+// Bodiless reports whether the answer is of a kind that has no body.
+func (g *Fetched) Bodiless() bool {
+	return g.resp.Request.Method == http.MethodHead || g.resp.StatusCode != http.StatusOK && g.resp.StatusCode != http.StatusPartialContent
+}
+
 // Close gives the answer up: what is left of it is not read.
 func (g *Fetched) Close() error { return g.resp.Body.Close() }
 

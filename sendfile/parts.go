@@ -107,6 +107,7 @@ func (p *Reply) ServeParts(w http.ResponseWriter, r *http.Request, b *Parts) err
 		sendNothing(out, status)
 	} else {
 		p.setType(h, b.files[0])
+		p.Steer.Recode(h)
 		h.Set("Content-Length", strconv.FormatInt(b.size, 10))
 		out.content = b.first(p, r)
 		out.WriteHeader(status)

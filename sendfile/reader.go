@@ -2,6 +2,7 @@ package sendfile
 
 import (
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -60,12 +61,14 @@ func (r *reader) run(finished uintptr) {
 	var count, one uint64 = 0, 1
 	entersyscallblock()
 	for {
-		syscall.RawSyscall6(unix.SYS_READ, uintptr(r.wake), uintptr(unsafe.Pointer(&count)), 8, 0, 0, 0)
+		if n, _, _ := syscall.RawSyscall6(unix.SYS_READ, uintptr(r.wake), uintptr(unsafe.Pointer(&count)), 8, 0, 0, 0); n != 8 {
+			continue // nobody has a job
+		}
 		if r.trap == leaveThread {
 			break
 		}
 		r.do()
-		r.done = 1
+		atomic.StoreUint32(&r.done, 1)
 		syscall.RawSyscall6(unix.SYS_WRITE, finished, uintptr(unsafe.Pointer(&one)), 8, 0, 0, 0)
 	}
 	exitsyscall()
@@ -128,9 +131,7 @@ func (r *reader) tell() {
 //
 //go:norace
 func (r *reader) take() bool {
-	done := r.done == 1
-	r.done = 0
-	return done
+	return atomic.SwapUint32(&r.done, 0) == 1
 }
 
 // pread is pread(2).

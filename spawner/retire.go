@@ -63,8 +63,9 @@ const weighEvery = time.Second
 
 // weigh retires the children that have more memory than they may.
 func (s *Supervisor) weigh() {
+	most := s.opt().MaxMemory
 	for _, c := range s.Children() {
-		if c.Memory <= s.opt().MaxMemory {
+		if most <= 0 || c.Memory <= most {
 			continue
 		}
 		s.mu.Lock()

@@ -147,7 +147,9 @@ func (s *Supervisor) tally(except *keeper) (t tally) {
 			continue
 		}
 		t.idle = append(t.idle, k)
-		if counts.Children[i].Finishing && Now()-k.idleSince() < s.opt().IdleTimeout {
+		// A ledger that has been told of a lower max before the supervisor was knows
+		// less children.
+		if i < len(counts.Children) && counts.Children[i].Finishing && Now()-k.idleSince() < s.opt().IdleTimeout {
 			t.cut++
 		}
 	}

@@ -266,7 +266,8 @@ func TestAccelRedirectType(t *testing.T) {
 func TestAccelSteers(t *testing.T) {
 	s := acceleratedSite(t, "[app.send_file]\nroots = [\"files\"]")
 	both(t, func(t *testing.T, prefix string) {
-		for _, to := range []string{"X-Own: 1", "X-Accel-Redirect: /protected/a.txt", "X-Sendfile: " + s.dir + "/files/a.txt"} {
+		for _, to := range []string{"X-Own: 1", "X-Accel-Redirect: /protected/a.txt", "X-Sendfile: " + s.dir + "/files/a.txt",
+			"X-Sendfile2: " + s.dir + "/files/a.txt 0-"} {
 			a := s.get(200, prefix, "X-Head: Content-Type: text/plain|X-Accel-Charset: koi8-r|X-Accel-Expires: 300|"+to)
 			a.field(t, "Content-Type", "text/plain; charset=koi8-r")
 			a.field(t, "Cache-Control", "max-age=300")

@@ -74,7 +74,7 @@ func (x *run) reproxy(order sendfile.Order, h *cgi.Header, steer sendfile.Steer)
 		return x.fetchError(err)
 	}
 	defer got.Close()
-	if x.req.Whole && got.Size() < 0 {
+	if x.req.Whole && got.Size() < 0 && !got.Bodiless() {
 		return x.fetchError(fmt.Errorf("%s does not say how long its answer is, which a client of HTTP/1.0 on a unix socket needs", got.URL))
 	}
 	x.req.Sent.Order.Path = got.URL

@@ -34,7 +34,7 @@ func (x *run) relay(h *cgi.Header, rest []byte) error {
 	if x.req.HTTP.Method == http.MethodHead || code == http.StatusNoContent || code == http.StatusNotModified {
 		return x.noBody(a, code)
 	}
-	if x.streams {
+	if x.streams && (!x.req.Whole || h.ContentLength >= 0) {
 		return x.stream(a, code)
 	}
 	// Where the header has left room behind it the body need not move.

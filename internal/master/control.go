@@ -97,14 +97,21 @@ func (c *control) serve() {
 			c.l.SetDeadline(time.Time{})
 			continue
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return
+		case err != nil: // descriptors are short, for now
+			time.Sleep(acceptPause)
+			continue
 		}
 		k := &call{conn: conn, from: c}
 		c.begin(k)
 		go c.handle(k)
 	}
 }
+
+// acceptPause is the pause after a connection could not be accepted.
+const acceptPause = 100 * time.Millisecond
 
 func (c *control) begin(k *call) {
 	c.mu.Lock()
@@ -152,6 +159,7 @@ func (c *control) hold() error {
 	c.gate.shut()
 	c.l.SetDeadline(time.Unix(1, 0))
 	if err := await(c.gate.held); err != nil {
+		c.answering.Lock() // release is for this case, too
 		return err
 	}
 	c.mu.Lock()

@@ -167,10 +167,13 @@ func (m *Master) describe(frozen bool, asked *call) *estate {
 	}
 	v.calls(asked)
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, a := range m.apps {
+	apps := m.apps
+	m.mu.Unlock()
+	for _, a := range apps { // who tunes one has it before mu
 		v.app(a)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, d := range m.desks {
 		if !d.ended() {
 			v.desks[d] = len(e.Desks)

@@ -12,13 +12,14 @@ import (
 type gate struct {
 	mu     sync.Mutex
 	opened chan struct{} // nil: it is open
+	late   bool          // the reader has not met the deadline of the last time that it was shut
 	at     bool          // the reader waits
 	gone   bool          // or reads no more
 }
 
 func (g *gate) shut() {
 	g.mu.Lock()
-	g.opened = make(chan struct{})
+	g.opened, g.late = make(chan struct{}), true
 	g.mu.Unlock()
 }
 
@@ -26,7 +27,7 @@ func (g *gate) open() {
 	g.mu.Lock()
 	if g.opened != nil {
 		close(g.opened)
-		g.opened = nil
+		g.opened, g.at = nil, false
 	}
 	g.mu.Unlock()
 }
@@ -53,21 +54,18 @@ func (g *gate) left() {
 }
 
 // passes is for a reader with an error: true when that was the deadline of a gate
-// which is open again by now, so that it reads on.
+// which is open again by now, or was before the reader noticed, so that it reads on.
 func (g *gate) passes(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	g.mu.Lock()
-	opened := g.opened
-	g.at = opened != nil
+	opened, late := g.opened, g.late
+	g.at, g.late = opened != nil, false
 	g.mu.Unlock()
 	if opened == nil {
-		return false
+		return late
 	}
 	<-opened
-	g.mu.Lock()
-	g.at = false
-	g.mu.Unlock()
 	return true
 }

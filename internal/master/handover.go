@@ -62,10 +62,15 @@ func (m *Master) bequeath(w *workerProcess, heirs []*workerProcess) (done <-chan
 	}
 	p.Heirs = len(fds)
 	w.inbox.SetWriteDeadline(time.Now().Add(tellTimeout))
-	if err := sendPacket(w.inbox, p, fds...); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, net.ErrClosed) {
+	if err := sendPacket(w.inbox, p, fds...); err != nil && !gone(err) {
 		w.deaf(err)
 	}
 	return done
+}
+
+// gone reports whether an error of an inbox says that its worker has ended.
+func gone(err error) bool {
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }
 
 // bequeathAll tells all workers that drain of those that serve now, and waits until

@@ -86,7 +86,7 @@ func (w *workerProcess) sendLogs(p packet, fresh []*os.File) (done <-chan struct
 		fds = append(fds, int(fdOf(f)))
 	}
 	w.inbox.SetWriteDeadline(time.Now().Add(tellTimeout))
-	if err := sendPacket(w.inbox, p, fds...); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+	if err := sendPacket(w.inbox, p, fds...); err != nil && !gone(err) {
 		w.deaf(err)
 	}
 	return done

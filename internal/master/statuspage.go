@@ -23,6 +23,7 @@ type statusPage struct {
 	served  sync.WaitGroup
 	once    sync.Once
 	over    atomic.Bool // closed
+	clients atomic.Int32
 }
 
 // What a client of the status may take: whoever it is, the master waits for
@@ -74,10 +75,26 @@ func (p *statusPage) serve(m *Master) {
 		u.SetUnlinkOnClose(false) // the socket does it
 	}
 	web := status.Web{Get: m.look, Alive: m.alive, Ready: func() bool { return m.ready.Load() && !m.isStopping() }}
-	p.server = &http.Server{Handler: web.Handler(), ReadHeaderTimeout: pageRead, ReadTimeout: pageRead, WriteTimeout: pageWrite,
+	p.server = &http.Server{Handler: web.Handler(), ConnState: p.admit, ReadHeaderTimeout: pageRead, ReadTimeout: pageRead, WriteTimeout: pageWrite,
 		IdleTimeout: pageWrite, MaxHeaderBytes: pageHeader, ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelDebug)}
 	m.log.Info("status is served", "address", p.socket.addr)
 	p.served.Go(func() { p.server.Serve(l) })
+}
+
+// pageClients is how many connections there may be: anybody may open some, and the
+// master has better use for its descriptors.
+const pageClients = 64
+
+// admit closes a connection that is one too many.
+func (p *statusPage) admit(c net.Conn, s http.ConnState) {
+	switch s {
+	case http.StateNew:
+		if p.clients.Add(1) > pageClients {
+			c.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		p.clients.Add(-1)
+	}
 }
 
 // pause has nobody answered until serve: who is being answered has a moment.

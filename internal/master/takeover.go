@@ -1,6 +1,7 @@
 package master
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -199,11 +199,12 @@ func (s *successor) giveUp() {
 	for _, c := range s.children {
 		c.Signal(syscall.SIGKILL)
 	}
-	limit := time.After(holdTime)
+	limit, cancel := context.WithTimeout(context.Background(), holdTime)
+	defer cancel()
 	for _, c := range s.children {
 		select {
 		case <-c.Done():
-		case <-limit:
+		case <-limit.Done():
 		}
 	}
 	for _, d := range append(s.e.Sockets, pageSockets(s.e.Pages)...) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // An upgrade executes the binary that is at this program's path now in the place of
@@ -34,6 +36,22 @@ func (m *Master) upgradeLogged(why string, asked *call) {
 	}
 }
 
+// mayExecute refuses a program that is somebody else's, or that others can change:
+// the master may be root.
+func mayExecute(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to another user (%d)", path, st.Uid)
+	}
+	if st.Mode&0o002 != 0 {
+		return fmt.Errorf("%s can be written by everybody", path)
+	}
+	return nil
+}
+
 func (m *Master) upgrade(asked *call) error {
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
@@ -46,6 +64,9 @@ func (m *Master) upgrade(asked *call) error {
 	path, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errPath, err)
+	}
+	if err := mayExecute(path); err != nil {
+		return err
 	}
 	m.tellReloading()
 	defer m.tellReady()

@@ -180,19 +180,24 @@ func (c *conn) takeOut() (p Parked, ok bool) {
 
 // Adopt takes over a connection that another server has given away.
 func (s *Server) Adopt(p Parked) {
+	client, source := p.Client.Addr().Unmap(), addressOf(p.Source)
+	if source != nil {
+		client = peer.Addr(source)
+	}
 	pc, err := s.opt.Set.Conn(p.FD, nil)
 	if err != nil {
 		s.opt.Log.Error("connection is not taken over", "err", err)
+		if !p.Proxied {
+			s.opt.Seats.Adopt(client, p.Seat, p.From).Leave()
+		}
 		return
 	}
 	pc.SetSendTimeout(s.opt.SendTimeout)
 	c := &conn{s: s, l: adopted[p.TCP], pc: pc, client: p.Client, proxied: p.Proxied, served: p.Served}
-	client := p.Client.Addr().Unmap()
-	switch source := addressOf(p.Source); {
+	switch {
 	case source != nil:
 		pc.SetRemoteAddr(source)
 		pc.SetLocalAddr(addressOf(p.Destination))
-		client = peer.Addr(source)
 	case !p.Client.IsValid():
 		pc.SetRemoteAddr(noAddress)
 	}

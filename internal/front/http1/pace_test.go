@@ -106,7 +106,7 @@ func TestRate(t *testing.T) {
 				if all < want*95/100 || all > 10*want && rate < 100_000_000 { // which a busy machine may not be able to do
 					t.Errorf("%d bytes took %v, want %v", n, all, want)
 				}
-				if header > time.Second {
+				if header > time.Second && rate < 100_000_000 { // likewise
 					t.Errorf("the header came after %v", header)
 				}
 			})
