@@ -92,8 +92,8 @@ func (l *ledger) grab(i int) (c Claim, tell, ok bool) {
 		return c, s.drained(), false
 	}
 	at(stepCounted)
-	if k := int(l.head.keeper.Load()); k != 0 && k != l.place && k < Places {
-		l.ring(k)
+	if k := l.head.keeper.Load(); k != 0 && k < Places && int(k) != l.place { // others can write to it
+		l.ring(int(k))
 	}
 	l.mine.served.Add(1)
 	l.used(s)

@@ -35,6 +35,13 @@ type socket struct {
 // only its user could.
 func (s *socket) shared() bool { return s.path != "" || s.passed }
 
+// hidden gives a unix socket a mode before it is bound, by which it then is at its
+// place: it must not be there for a moment with the wrong one. The umask is everybody's.
+func hidden(_, _ string, rc syscall.RawConn) (err error) {
+	cerr := rc.Control(func(fd uintptr) { err = os.NewSyscallError("fchmod", unix.Fchmod(int(fd), 0o600)) })
+	return errors.Join(cerr, err)
+}
+
 // listen binds a listener of the configuration.
 func listen(c config.Listener) (*socket, error) {
 	name := c.Address
@@ -44,17 +51,12 @@ func listen(c config.Listener) (*socket, error) {
 			return nil, fmt.Errorf("listen on %s: %w", name, err)
 		}
 	}
-	// A unix socket must not be there for a moment with the wrong mode.
-	mask := -1
-	if c.Network == "unix" {
-		mask = syscall.Umask(0o177)
-	}
 	lc := net.ListenConfig{KeepAlive: -1}
+	if c.Network == "unix" {
+		lc.Control = hidden
+	}
 	lc.SetMultipathTCP(false) // Go's default, of which the kernel refuses to steer the connections
 	l, err := lc.Listen(context.Background(), c.Network, c.Address)
-	if mask >= 0 {
-		syscall.Umask(mask)
-	}
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
