@@ -2,7 +2,6 @@ package sendfile
 
 import (
 	"runtime"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -68,7 +67,7 @@ func (r *reader) run(finished uintptr) {
 			break
 		}
 		r.do()
-		atomic.StoreUint32(&r.done, 1)
+		r.finish()
 		syscall.RawSyscall6(unix.SYS_WRITE, finished, uintptr(unsafe.Pointer(&one)), 8, 0, 0, 0)
 	}
 	exitsyscall()
@@ -125,13 +124,6 @@ func (r *reader) here() {
 func (r *reader) tell() {
 	one := uint64(1)
 	syscall.RawSyscall(unix.SYS_WRITE, uintptr(r.wake), uintptr(unsafe.Pointer(&one)), 8)
-}
-
-// take reports whether the thread has done its job, once.
-//
-//go:norace
-func (r *reader) take() bool {
-	return atomic.SwapUint32(&r.done, 0) == 1
 }
 
 // pread is pread(2).
