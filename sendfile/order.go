@@ -46,7 +46,8 @@ type Sender struct {
 	acts        []*row
 	roots       []string // cleaned, longest first
 	deleteRoots []string
-	reproxy     []string
+	reproxy     []string // as they were given
+	prefixes    []prefix // the same, in parts
 	neighbours  bool
 	decode      bool
 	symlinks    Symlinks
@@ -59,7 +60,7 @@ type Sender struct {
 // New checks the options and opens nothing. It fails for a header that is not of the family, a root that is not
 // absolute or contains a NUL, a mode out of range, and a key of Types that does not begin with a dot.
 func New(o Options) (*Sender, error) {
-	s := &Sender{reproxy: slices.Clone(o.Reproxy), neighbours: o.Precompressed, decode: o.Decode, symlinks: o.Symlinks, policy: o.Type,
+	s := &Sender{reproxy: slices.Clone(o.Reproxy), prefixes: prefixesOf(o.Reproxy), neighbours: o.Precompressed, decode: o.Decode, symlinks: o.Symlinks, policy: o.Type,
 		types: maps.Clone(o.Types), files: o.Files, reads: o.Reads}
 	var err error
 	if s.roots, err = cleanRoots(o.Roots); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -32,16 +33,27 @@ func (s *Sender) urls(value string) (list []string, err error) {
 	return list, nil
 }
 
-// mayFetch reports whether a URL begins with one of those in Options.Reproxy.
-func (s *Sender) mayFetch(u *url.URL) bool {
-	for _, p := range s.reproxy {
-		allowed, err := url.Parse(p)
-		if err != nil || !strings.EqualFold(u.Scheme, allowed.Scheme) || !strings.EqualFold(u.Host, allowed.Host) || u.User != nil {
-			continue
-		}
-		if _, ok := below(path.Clean("/"+allowed.Path), clean("/"+u.Path)); ok {
-			return true
+// prefix is the beginning of URLs that may be fetched, in parts.
+type prefix struct{ scheme, host, path string }
+
+// prefixesOf takes Options.Reproxy apart; what is no URL is the beginning of none.
+func prefixesOf(list []string) (all []prefix) {
+	for _, p := range list {
+		if u, err := url.Parse(p); err == nil {
+			all = append(all, prefix{u.Scheme, u.Host, path.Clean("/" + u.Path)})
 		}
 	}
-	return false
+	return all
+}
+
+// mayFetch reports whether a URL begins with one of those in Options.Reproxy.
+func (s *Sender) mayFetch(u *url.URL) bool {
+	if u.User != nil {
+		return false
+	}
+	to := clean("/" + u.Path)
+	return slices.ContainsFunc(s.prefixes, func(p prefix) bool {
+		_, in := below(p.path, to)
+		return in && strings.EqualFold(u.Scheme, p.scheme) && strings.EqualFold(u.Host, p.host)
+	})
 }

@@ -45,9 +45,6 @@ type support[V any] func(def V) (effect V, accepts func(V) bool)
 // built supports every value.
 func built[V any](def V) (V, func(V) bool) { return def, func(V) bool { return true } }
 
-// notYet supports none: the key may not be written.
-func notYet[V any](def V) (V, func(V) bool) { return def, func(V) bool { return false } }
-
 // only supports the listed values. The first is in effect where the default is
 // not among them.
 func only[V comparable](values ...V) support[V] {
